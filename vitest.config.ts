@@ -1,0 +1,48 @@
+import { fileURLToPath } from "node:url";
+import swc from "unplugin-swc";
+import { defineConfig } from "vitest/config";
+import SkipReport from "./test/support/skip-report.ts";
+
+/** What differs between the folders of test/: unit tests have no peers, the others start servers and processes. */
+const projects = [
+  { name: "unit", testTimeout: 10_000, hookTimeout: 10_000, maxWorkers: 2 },
+  { name: "integration", testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 2 },
+  { name: "e2e", testTimeout: 180_000, hookTimeout: 120_000, maxWorkers: 1 },
+];
+
+export default defineConfig({
+  plugins: [
+    // Compiles as tsc does (tsconfig.json): the decorators' metadata is what type-graphql and MikroORM read.
+    swc.vite({
+      tsconfigFile: false,
+      jsc: {
+        target: "es2024",
+        keepClassNames: true,
+        parser: { syntax: "typescript", decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: true, verbatimModuleSyntax: true },
+      },
+    }),
+  ],
+  resolve: {
+    // One copy of graphql in a test process: two refuse each other's schemas.
+    alias: [{ find: /^graphql$/, replacement: fileURLToPath(import.meta.resolve("graphql/index.js")) }],
+  },
+  test: {
+    globalSetup: ["test/support/detect-peers.ts"],
+    reporters: ["default", new SkipReport()],
+    env: { APOLLO_TELEMETRY_DISABLED: "true" },
+    pool: "forks",
+    maxWorkers: 2,
+    teardownTimeout: 15_000,
+    coverage: { provider: "v8", include: ["platform/**", "subgraphs/**", "gateway/**", "agent/**", "cli/**"] },
+    projects: projects.map((project, order) => ({
+      extends: true,
+      test: {
+        ...project,
+        include: [`test/${project.name}/**/*.test.ts`],
+        // One folder after the other: what starts processes does not share the machine with what measures nothing.
+        sequence: { groupOrder: order },
+      },
+    })),
+  },
+});
