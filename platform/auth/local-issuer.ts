@@ -1,0 +1,121 @@
+import { randomBytes } from "node:crypto";
+import { chmod, link, mkdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type CryptoKey,
+  calculateJwkThumbprint,
+  exportJWK,
+  exportPKCS8,
+  generateKeyPair,
+  importPKCS8,
+  type JSONWebKeySet,
+  type JWK,
+  SignJWT,
+} from "jose";
+import { FleetError, invalidArgument } from "../errors/fleet-error.ts";
+import type { Role } from "./identity.ts";
+import { createKeySetVerifier, type TokenVerifier } from "./jwt.ts";
+
+/** `iss` and `aud` of the tokens that Fleetgraph makes itself. */
+export const LOCAL_ISSUER = "fleetgraph";
+export const LOCAL_AUDIENCE = "fleetgraph";
+
+const KEY_FILE = "token-key.pem";
+/** The public half, for parts that verify in other processes. */
+export const KEY_SET_FILE = "jwks.json";
+const ALGORITHM = "EdDSA";
+const MAX_TTL_SECONDS = 10 * 365 * 86_400;
+
+export interface IssueOptions {
+  subject: string;
+  role: Role;
+  ttlSeconds: number;
+}
+
+/**
+ * Makes and verifies tokens with a key of its own: an Ed25519 key that the first `open` makes, in a file that only its owner reads.
+ * The public key is kept beside it as a JSON Web Key Set.
+ */
+export class LocalIssuer {
+  readonly #key: CryptoKey;
+  readonly #now: () => number;
+  readonly jwks: JSONWebKeySet;
+  readonly #keyId: string;
+
+  private constructor(key: CryptoKey, publicKey: JWK & { kid: string }, now: () => number) {
+    this.#key = key;
+    this.#keyId = publicKey.kid;
+    this.jwks = { keys: [publicKey] };
+    this.#now = now;
+  }
+
+  /** Opens the key in `keyDir`, made where it is missing. Throws FAILED_PRECONDITION where others can read the key. */
+  static async open(keyDir: string, options: { now?: () => number } = {}): Promise<LocalIssuer> {
+    await mkdir(keyDir, { recursive: true, mode: 0o700 });
+    const file = join(keyDir, KEY_FILE);
+    const pem = (await readKey(file)) ?? (await makeKey(file));
+    const key = await importPKCS8(pem, ALGORITHM, { extractable: true });
+    const { d: _private, ...publicJwk } = await exportJWK(key);
+    const publicKey = { ...publicJwk, alg: ALGORITHM, use: "sig", kid: await calculateJwkThumbprint(publicJwk) };
+    const issuer = new LocalIssuer(key, publicKey, options.now ?? Date.now);
+    await writeAtomically(join(keyDir, KEY_SET_FILE), `${JSON.stringify(issuer.jwks, null, 2)}\n`, 0o644);
+    return issuer;
+  }
+
+  /** A signed token. Throws INVALID_ARGUMENT for an empty subject or a life that is not 1 s to 10 years. */
+  async issue({ subject, role, ttlSeconds }: IssueOptions): Promise<string> {
+    if (subject === "") throw invalidArgument("subject", "The subject must not be empty.");
+    if (!Number.isInteger(ttlSeconds) || ttlSeconds < 1 || ttlSeconds > MAX_TTL_SECONDS) {
+      throw invalidArgument("ttlSeconds", `A token lives from 1 to ${MAX_TTL_SECONDS} whole seconds.`);
+    }
+    const issuedAt = Math.floor(this.#now() / 1000);
+    return new SignJWT({ role })
+      .setProtectedHeader({ alg: ALGORITHM, kid: this.#keyId, typ: "JWT" })
+      .setIssuer(LOCAL_ISSUER)
+      .setAudience(LOCAL_AUDIENCE)
+      .setSubject(subject)
+      .setIssuedAt(issuedAt)
+      .setExpirationTime(issuedAt + ttlSeconds)
+      .setJti(randomBytes(12).toString("base64url"))
+      .sign(this.#key);
+  }
+
+  verifier(): TokenVerifier {
+    return createKeySetVerifier({ jwks: this.jwks, issuer: LOCAL_ISSUER, audience: LOCAL_AUDIENCE, now: this.#now });
+  }
+}
+
+async function readKey(file: string): Promise<string | null> {
+  const found = await stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw error;
+  });
+  if (found === null) return null;
+  if ((found.mode & 0o077) !== 0) {
+    throw new FleetError("FAILED_PRECONDITION", `Others than its owner can read the signing key ${file}: run chmod 600 on it.`);
+  }
+  return readFile(file, "utf8");
+}
+
+/** Two processes may start at once: the first to link its key wins, the other reads it. */
+async function makeKey(file: string): Promise<string> {
+  const { privateKey } = await generateKeyPair(ALGORITHM, { crv: "Ed25519", extractable: true });
+  const draft = `${file}.${randomBytes(6).toString("hex")}`;
+  await writeFile(draft, await exportPKCS8(privateKey), { mode: 0o600, flag: "wx", flush: true });
+  try {
+    await link(draft, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    await unlink(draft);
+  }
+  return readFile(file, "utf8");
+}
+
+async function writeAtomically(file: string, text: string, mode: number): Promise<void> {
+  if ((await readFile(file, "utf8").catch(() => null)) === text) return;
+  const draft = `${file}.${randomBytes(6).toString("hex")}`;
+  await writeFile(draft, text, { flag: "wx" });
+  await chmod(draft, mode);
+  await rename(draft, file);
+}
