@@ -14,7 +14,7 @@ export const protobufPackage = "hypervisor.v1";
 export const protobufFileName = "hypervisor/v1/agent.proto";
 
 export interface JoinRequest {
-  /** The secret part of the join token. */
+  /** The secret part of the join token ("secret" in its text). */
   token: string;
   /** DER, PKCS #10, signed by the agent's new key. */
   certificateRequest: Buffer;
@@ -2311,7 +2311,11 @@ export const EnrollmentServiceDefinition = {
   name: "EnrollmentService",
   fullName: "hypervisor.v1.EnrollmentService",
   methods: {
-    /** Trades a one-use join token for a certificate. The caller has checked the server's CA against the token's fingerprint. */
+    /**
+     * Trades a one-use join token for a certificate. The caller has checked the server's CA against the token's fingerprint.
+     * The same key asking again with the same token, before the token's end, gets a certificate again, for the same agent id:
+     * an answer that got lost locks no host out. UNAUTHENTICATED (reason JoinTokenUnknown, JoinTokenUsed, JoinTokenExpired).
+     */
     join: {
       name: "Join",
       requestType: JoinRequest as typeof JoinRequest,
@@ -2320,7 +2324,10 @@ export const EnrollmentServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Renews the caller's own certificate before it ends. Rights: the agent's certificate. */
+    /**
+     * Renews the caller's own certificate before it ends. Rights: the agent's certificate.
+     * FAILED_PRECONDITION (reason NodeDeregistered): every node of this agent was deregistered.
+     */
     renew: {
       name: "Renew",
       requestType: RenewRequest as typeof RenewRequest,
@@ -2333,16 +2340,30 @@ export const EnrollmentServiceDefinition = {
 } as const;
 
 export interface EnrollmentServiceImplementation<CallContextExt = {}> {
-  /** Trades a one-use join token for a certificate. The caller has checked the server's CA against the token's fingerprint. */
+  /**
+   * Trades a one-use join token for a certificate. The caller has checked the server's CA against the token's fingerprint.
+   * The same key asking again with the same token, before the token's end, gets a certificate again, for the same agent id:
+   * an answer that got lost locks no host out. UNAUTHENTICATED (reason JoinTokenUnknown, JoinTokenUsed, JoinTokenExpired).
+   */
   join(request: JoinRequest, context: CallContext & CallContextExt): Promise<DeepPartial<CertificateResponse>>;
-  /** Renews the caller's own certificate before it ends. Rights: the agent's certificate. */
+  /**
+   * Renews the caller's own certificate before it ends. Rights: the agent's certificate.
+   * FAILED_PRECONDITION (reason NodeDeregistered): every node of this agent was deregistered.
+   */
   renew(request: RenewRequest, context: CallContext & CallContextExt): Promise<DeepPartial<CertificateResponse>>;
 }
 
 export interface EnrollmentServiceClient<CallOptionsExt = {}> {
-  /** Trades a one-use join token for a certificate. The caller has checked the server's CA against the token's fingerprint. */
+  /**
+   * Trades a one-use join token for a certificate. The caller has checked the server's CA against the token's fingerprint.
+   * The same key asking again with the same token, before the token's end, gets a certificate again, for the same agent id:
+   * an answer that got lost locks no host out. UNAUTHENTICATED (reason JoinTokenUnknown, JoinTokenUsed, JoinTokenExpired).
+   */
   join(request: DeepPartial<JoinRequest>, options?: CallOptions & CallOptionsExt): Promise<CertificateResponse>;
-  /** Renews the caller's own certificate before it ends. Rights: the agent's certificate. */
+  /**
+   * Renews the caller's own certificate before it ends. Rights: the agent's certificate.
+   * FAILED_PRECONDITION (reason NodeDeregistered): every node of this agent was deregistered.
+   */
   renew(request: DeepPartial<RenewRequest>, options?: CallOptions & CallOptionsExt): Promise<CertificateResponse>;
 }
 

@@ -271,7 +271,7 @@ export function nodeAvailabilityToNumber(object: NodeAvailability): number {
 
 export interface Node {
   id: string;
-  /** Unique among nodes. */
+  /** Unique among nodes, in lower case. */
   hostname: string;
   /** Where the agent's gRPC service is reached. */
   ip: string;
@@ -287,12 +287,15 @@ export interface Node {
   allocatable:
     | Resources
     | undefined;
-  /** As the last heartbeat reported it. */
+  /** As the last heartbeat reported it; not set before the first that does. */
   allocated: Resources | undefined;
   supportedInstanceTypes: string[];
   conditions: NodeCondition[];
   metadata: Metadata | undefined;
-  createdAt: Date | undefined;
+  createdAt:
+    | Date
+    | undefined;
+  /** The last heartbeat, by the control plane's clock, at most a few seconds late; not set before the first. */
   lastSeen:
     | Date
     | undefined;
@@ -313,8 +316,11 @@ export interface Node {
 }
 
 export interface RegisterNodeRequest {
+  /** RFC 1123; upper case is taken as lower case. */
   hostname: string;
+  /** IPv4 or IPv6. */
   ip: string;
+  /** 1–65535. */
   port: number;
   role: NodeRole;
   region: string;
@@ -328,8 +334,11 @@ export interface RegisterNodeRequest {
   kind: NodeKind;
   /** The id this host had before, so that it keeps it. */
   nodeId: string;
+  /** Left out: a node that exists keeps its labels and annotations. */
   metadata: Metadata | undefined;
   simulated: boolean;
+  /** Up to 128 characters. A call with one that was used before answers with the node that it made, and changes nothing. */
+  clientRequestId: string;
 }
 
 export interface RegisterNodeResponse {
@@ -372,6 +381,8 @@ export interface ListNodesRequest {
   availability: NodeAvailability;
   /** A part of the hostname, upper and lower case alike. */
   name: string;
+  /** True: only deregistered nodes, which are left out otherwise. */
+  deregistered: boolean;
 }
 
 export interface ListNodesResponse {
@@ -387,21 +398,41 @@ export interface ListNodesResponse {
 export interface UpdateNodeStatusRequest {
   nodeId: string;
   status: NodeStatus;
+  /** Each replaces the node's condition of its type; the others stay. */
   conditions: NodeCondition[];
 }
 
 export interface UpdateNodeRequest {
   nodeId: string;
-  /** Where set, replaces all labels and annotations. */
-  metadata: Metadata | undefined;
+  /** Where set, replaces all labels; empty clears them. */
+  labels:
+    | StringMap
+    | undefined;
+  /** Empty clears it. */
   region?: string | undefined;
-  zone?: string | undefined;
+  zone?:
+    | string
+    | undefined;
+  /** Where set, replaces all annotations; empty clears them. */
+  annotations: StringMap | undefined;
+}
+
+/** A map that can be told from no map. */
+export interface StringMap {
+  entries: { [key: string]: string };
+}
+
+export interface StringMap_EntriesEntry {
+  key: string;
+  value: string;
 }
 
 export interface HeartbeatRequest {
   nodeId: string;
   status: NodeStatus;
+  /** Empty: as before. A change of type, status or reason becomes an event; a message alone is taken along with the next one. */
   conditions: NodeCondition[];
+  /** Left out: as before. */
   allocated:
     | Resources
     | undefined;
@@ -442,6 +473,14 @@ export interface WatchNodesRequest {
   snapshot: boolean;
   /** Send BOOKMARK events too. */
   bookmarks: boolean;
+  /** The filter of ListNodes. A node that enters it is sent as ADDED, one that leaves it as DELETED. */
+  role: NodeRole;
+  status: NodeStatus;
+  region: string;
+  zone: string;
+  kind: NodeKind;
+  availability: NodeAvailability;
+  name: string;
 }
 
 export interface NodeEvent {
@@ -974,6 +1013,7 @@ function createBaseRegisterNodeRequest(): RegisterNodeRequest {
     nodeId: "",
     metadata: undefined,
     simulated: false,
+    clientRequestId: "",
   };
 }
 
@@ -1014,6 +1054,9 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
     }
     if (message.simulated !== false) {
       writer.uint32(96).bool(message.simulated);
+    }
+    if (message.clientRequestId !== "") {
+      writer.uint32(106).string(message.clientRequestId);
     }
     return writer;
   },
@@ -1127,6 +1170,14 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
             message.simulated = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.clientRequestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1161,6 +1212,11 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
         : "",
       metadata: isSet(object.metadata) ? Metadata.fromJSON(object.metadata) : undefined,
       simulated: isSet(object.simulated) ? globalThis.Boolean(object.simulated) : false,
+      clientRequestId: isSet(object.clientRequestId)
+        ? globalThis.String(object.clientRequestId)
+        : isSet(object.client_request_id)
+        ? globalThis.String(object.client_request_id)
+        : "",
     };
   },
 
@@ -1202,6 +1258,9 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
     if (message.simulated !== false) {
       obj.simulated = message.simulated;
     }
+    if (message.clientRequestId !== "") {
+      obj.clientRequestId = message.clientRequestId;
+    }
     return obj;
   },
 
@@ -1226,6 +1285,7 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
       ? Metadata.fromPartial(object.metadata)
       : undefined;
     message.simulated = object.simulated ?? false;
+    message.clientRequestId = object.clientRequestId ?? "";
     return message;
   },
 };
@@ -1676,6 +1736,7 @@ function createBaseListNodesRequest(): ListNodesRequest {
     kind: NodeKind.UNSPECIFIED,
     availability: NodeAvailability.UNSPECIFIED,
     name: "",
+    deregistered: false,
   };
 }
 
@@ -1707,6 +1768,9 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
     }
     if (message.name !== "") {
       writer.uint32(74).string(message.name);
+    }
+    if (message.deregistered !== false) {
+      writer.uint32(80).bool(message.deregistered);
     }
     return writer;
   },
@@ -1796,6 +1860,14 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.deregistered = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1829,6 +1901,7 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
         ? nodeAvailabilityFromJSON(object.availability)
         : NodeAvailability.UNSPECIFIED,
       name: isSet(object.name) ? globalThis.String(object.name) : "",
+      deregistered: isSet(object.deregistered) ? globalThis.Boolean(object.deregistered) : false,
     };
   },
 
@@ -1861,6 +1934,9 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
+    if (message.deregistered !== false) {
+      obj.deregistered = message.deregistered;
+    }
     return obj;
   },
 
@@ -1878,6 +1954,7 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
     message.kind = object.kind ?? NodeKind.UNSPECIFIED;
     message.availability = object.availability ?? NodeAvailability.UNSPECIFIED;
     message.name = object.name ?? "";
+    message.deregistered = object.deregistered ?? false;
     return message;
   },
 };
@@ -2119,7 +2196,7 @@ export const UpdateNodeStatusRequest: MessageFns<UpdateNodeStatusRequest> = {
 };
 
 function createBaseUpdateNodeRequest(): UpdateNodeRequest {
-  return { nodeId: "", metadata: undefined, region: undefined, zone: undefined };
+  return { nodeId: "", labels: undefined, region: undefined, zone: undefined, annotations: undefined };
 }
 
 export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
@@ -2127,14 +2204,17 @@ export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
     if (message.nodeId !== "") {
       writer.uint32(10).string(message.nodeId);
     }
-    if (message.metadata !== undefined) {
-      Metadata.encode(message.metadata, writer.uint32(18).fork()).join();
+    if (message.labels !== undefined) {
+      StringMap.encode(message.labels, writer.uint32(18).fork()).join();
     }
     if (message.region !== undefined) {
       writer.uint32(26).string(message.region);
     }
     if (message.zone !== undefined) {
       writer.uint32(34).string(message.zone);
+    }
+    if (message.annotations !== undefined) {
+      StringMap.encode(message.annotations, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2165,7 +2245,7 @@ export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
               break;
             }
 
-            message.metadata = Metadata.decode(reader, reader.uint32());
+            message.labels = StringMap.decode(reader, reader.uint32());
             continue;
           }
           case 3: {
@@ -2182,6 +2262,14 @@ export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
             }
 
             message.zone = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.annotations = StringMap.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2203,9 +2291,10 @@ export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
         : isSet(object.node_id)
         ? globalThis.String(object.node_id)
         : "",
-      metadata: isSet(object.metadata) ? Metadata.fromJSON(object.metadata) : undefined,
+      labels: isSet(object.labels) ? StringMap.fromJSON(object.labels) : undefined,
       region: isSet(object.region) ? globalThis.String(object.region) : undefined,
       zone: isSet(object.zone) ? globalThis.String(object.zone) : undefined,
+      annotations: isSet(object.annotations) ? StringMap.fromJSON(object.annotations) : undefined,
     };
   },
 
@@ -2214,14 +2303,17 @@ export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
     if (message.nodeId !== "") {
       obj.nodeId = message.nodeId;
     }
-    if (message.metadata !== undefined) {
-      obj.metadata = Metadata.toJSON(message.metadata);
+    if (message.labels !== undefined) {
+      obj.labels = StringMap.toJSON(message.labels);
     }
     if (message.region !== undefined) {
       obj.region = message.region;
     }
     if (message.zone !== undefined) {
       obj.zone = message.zone;
+    }
+    if (message.annotations !== undefined) {
+      obj.annotations = StringMap.toJSON(message.annotations);
     }
     return obj;
   },
@@ -2232,11 +2324,198 @@ export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
   fromPartial(object: DeepPartial<UpdateNodeRequest>): UpdateNodeRequest {
     const message = createBaseUpdateNodeRequest();
     message.nodeId = object.nodeId ?? "";
-    message.metadata = (object.metadata !== undefined && object.metadata !== null)
-      ? Metadata.fromPartial(object.metadata)
+    message.labels = (object.labels !== undefined && object.labels !== null)
+      ? StringMap.fromPartial(object.labels)
       : undefined;
     message.region = object.region ?? undefined;
     message.zone = object.zone ?? undefined;
+    message.annotations = (object.annotations !== undefined && object.annotations !== null)
+      ? StringMap.fromPartial(object.annotations)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStringMap(): StringMap {
+  return { entries: {} };
+}
+
+export const StringMap: MessageFns<StringMap> = {
+  encode(message: StringMap, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    globalThis.Object.entries(message.entries).forEach(([key, value]: [string, string]) => {
+      StringMap_EntriesEntry.encode({ key: key as any, value }, writer.uint32(10).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StringMap {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStringMap();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            const entry1 = StringMap_EntriesEntry.decode(reader, reader.uint32());
+            if (entry1.value !== undefined) {
+              message.entries[entry1.key] = entry1.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StringMap {
+    return {
+      entries: isObject(object.entries)
+        ? (globalThis.Object.entries(object.entries) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: StringMap): unknown {
+    const obj: any = {};
+    if (message.entries) {
+      const entries = globalThis.Object.entries(message.entries) as [string, string][];
+      if (entries.length > 0) {
+        obj.entries = {};
+        entries.forEach(([k, v]) => {
+          obj.entries[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StringMap>): StringMap {
+    return StringMap.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StringMap>): StringMap {
+    const message = createBaseStringMap();
+    message.entries = (globalThis.Object.entries(object.entries ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseStringMap_EntriesEntry(): StringMap_EntriesEntry {
+  return { key: "", value: "" };
+}
+
+export const StringMap_EntriesEntry: MessageFns<StringMap_EntriesEntry> = {
+  encode(message: StringMap_EntriesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StringMap_EntriesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStringMap_EntriesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StringMap_EntriesEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: StringMap_EntriesEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StringMap_EntriesEntry>): StringMap_EntriesEntry {
+    return StringMap_EntriesEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StringMap_EntriesEntry>): StringMap_EntriesEntry {
+    const message = createBaseStringMap_EntriesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -2757,7 +3036,19 @@ export const NodeCommand_ParametersEntry: MessageFns<NodeCommand_ParametersEntry
 };
 
 function createBaseWatchNodesRequest(): WatchNodesRequest {
-  return { nodeIds: [], after: "", snapshot: false, bookmarks: false };
+  return {
+    nodeIds: [],
+    after: "",
+    snapshot: false,
+    bookmarks: false,
+    role: NodeRole.UNSPECIFIED,
+    status: NodeStatus.UNSPECIFIED,
+    region: "",
+    zone: "",
+    kind: NodeKind.UNSPECIFIED,
+    availability: NodeAvailability.UNSPECIFIED,
+    name: "",
+  };
 }
 
 export const WatchNodesRequest: MessageFns<WatchNodesRequest> = {
@@ -2773,6 +3064,27 @@ export const WatchNodesRequest: MessageFns<WatchNodesRequest> = {
     }
     if (message.bookmarks !== false) {
       writer.uint32(32).bool(message.bookmarks);
+    }
+    if (message.role !== NodeRole.UNSPECIFIED) {
+      writer.uint32(40).int32(nodeRoleToNumber(message.role));
+    }
+    if (message.status !== NodeStatus.UNSPECIFIED) {
+      writer.uint32(48).int32(nodeStatusToNumber(message.status));
+    }
+    if (message.region !== "") {
+      writer.uint32(58).string(message.region);
+    }
+    if (message.zone !== "") {
+      writer.uint32(66).string(message.zone);
+    }
+    if (message.kind !== NodeKind.UNSPECIFIED) {
+      writer.uint32(72).int32(nodeKindToNumber(message.kind));
+    }
+    if (message.availability !== NodeAvailability.UNSPECIFIED) {
+      writer.uint32(80).int32(nodeAvailabilityToNumber(message.availability));
+    }
+    if (message.name !== "") {
+      writer.uint32(90).string(message.name);
     }
     return writer;
   },
@@ -2822,6 +3134,62 @@ export const WatchNodesRequest: MessageFns<WatchNodesRequest> = {
             message.bookmarks = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.role = nodeRoleFromJSON(reader.int32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.status = nodeStatusFromJSON(reader.int32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.zone = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.kind = nodeKindFromJSON(reader.int32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.availability = nodeAvailabilityFromJSON(reader.int32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2844,6 +3212,15 @@ export const WatchNodesRequest: MessageFns<WatchNodesRequest> = {
       after: isSet(object.after) ? globalThis.String(object.after) : "",
       snapshot: isSet(object.snapshot) ? globalThis.Boolean(object.snapshot) : false,
       bookmarks: isSet(object.bookmarks) ? globalThis.Boolean(object.bookmarks) : false,
+      role: isSet(object.role) ? nodeRoleFromJSON(object.role) : NodeRole.UNSPECIFIED,
+      status: isSet(object.status) ? nodeStatusFromJSON(object.status) : NodeStatus.UNSPECIFIED,
+      region: isSet(object.region) ? globalThis.String(object.region) : "",
+      zone: isSet(object.zone) ? globalThis.String(object.zone) : "",
+      kind: isSet(object.kind) ? nodeKindFromJSON(object.kind) : NodeKind.UNSPECIFIED,
+      availability: isSet(object.availability)
+        ? nodeAvailabilityFromJSON(object.availability)
+        : NodeAvailability.UNSPECIFIED,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
     };
   },
 
@@ -2861,6 +3238,27 @@ export const WatchNodesRequest: MessageFns<WatchNodesRequest> = {
     if (message.bookmarks !== false) {
       obj.bookmarks = message.bookmarks;
     }
+    if (message.role !== NodeRole.UNSPECIFIED) {
+      obj.role = nodeRoleToJSON(message.role);
+    }
+    if (message.status !== NodeStatus.UNSPECIFIED) {
+      obj.status = nodeStatusToJSON(message.status);
+    }
+    if (message.region !== "") {
+      obj.region = message.region;
+    }
+    if (message.zone !== "") {
+      obj.zone = message.zone;
+    }
+    if (message.kind !== NodeKind.UNSPECIFIED) {
+      obj.kind = nodeKindToJSON(message.kind);
+    }
+    if (message.availability !== NodeAvailability.UNSPECIFIED) {
+      obj.availability = nodeAvailabilityToJSON(message.availability);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
     return obj;
   },
 
@@ -2873,6 +3271,13 @@ export const WatchNodesRequest: MessageFns<WatchNodesRequest> = {
     message.after = object.after ?? "";
     message.snapshot = object.snapshot ?? false;
     message.bookmarks = object.bookmarks ?? false;
+    message.role = object.role ?? NodeRole.UNSPECIFIED;
+    message.status = object.status ?? NodeStatus.UNSPECIFIED;
+    message.region = object.region ?? "";
+    message.zone = object.zone ?? "";
+    message.kind = object.kind ?? NodeKind.UNSPECIFIED;
+    message.availability = object.availability ?? NodeAvailability.UNSPECIFIED;
+    message.name = object.name ?? "";
     return message;
   },
 };
@@ -3161,7 +3566,11 @@ export const ClusterServiceDefinition = {
   name: "ClusterService",
   fullName: "hypervisor.v1.ClusterService",
   methods: {
-    /** Rights: the node's own certificate, or admin. Registering again (same identity) updates the node and keeps its id. */
+    /**
+     * Rights: the node's own certificate, or admin. Registering again (same identity) updates the node and keeps its id.
+     * ALREADY_EXISTS (field hostname): another identity holds the hostname.
+     * FAILED_PRECONDITION (reason NodeDeregistered): the node was deregistered and not admitted again.
+     */
     registerNode: {
       name: "RegisterNode",
       requestType: RegisterNodeRequest as typeof RegisterNodeRequest,
@@ -3170,7 +3579,7 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Rights: admin. The node's agent is refused from then on, until AdmitNode. */
+    /** Rights: admin. The node leaves lists and watches (DELETED), GetNode still shows it; its agent is refused until AdmitNode. */
     deregisterNode: {
       name: "DeregisterNode",
       requestType: DeregisterNodeRequest as typeof DeregisterNodeRequest,
@@ -3179,7 +3588,7 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Rights: viewer. */
+    /** Rights: viewer, or the node's own certificate. */
     getNode: {
       name: "GetNode",
       requestType: GetNodeRequest as typeof GetNodeRequest,
@@ -3197,7 +3606,7 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Rights: the node's own certificate, or admin. Holds until the next heartbeat reports another status. */
+    /** Rights: the node's own certificate, or admin. Holds until a heartbeat reports another status than the heartbeat before it. */
     updateNodeStatus: {
       name: "UpdateNodeStatus",
       requestType: UpdateNodeStatusRequest as typeof UpdateNodeStatusRequest,
@@ -3206,7 +3615,10 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Rights: the node's own certificate, or admin. An unknown node gets accepted = false and registers again. */
+    /**
+     * Rights: the node's own certificate, or admin. An unknown node gets accepted = false and registers again.
+     * FAILED_PRECONDITION (reason NodeDeregistered): the node was deregistered and not admitted again.
+     */
     heartbeat: {
       name: "Heartbeat",
       requestType: HeartbeatRequest as typeof HeartbeatRequest,
@@ -3233,7 +3645,7 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Rights: operator. Labels, annotations, region, zone. */
+    /** Rights: operator. Labels, annotations, region, zone; what is not set stays as it is. */
     updateNode: {
       name: "UpdateNode",
       requestType: UpdateNodeRequest as typeof UpdateNodeRequest,
@@ -3255,20 +3667,27 @@ export const ClusterServiceDefinition = {
 } as const;
 
 export interface ClusterServiceImplementation<CallContextExt = {}> {
-  /** Rights: the node's own certificate, or admin. Registering again (same identity) updates the node and keeps its id. */
+  /**
+   * Rights: the node's own certificate, or admin. Registering again (same identity) updates the node and keeps its id.
+   * ALREADY_EXISTS (field hostname): another identity holds the hostname.
+   * FAILED_PRECONDITION (reason NodeDeregistered): the node was deregistered and not admitted again.
+   */
   registerNode(
     request: RegisterNodeRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<RegisterNodeResponse>>;
-  /** Rights: admin. The node's agent is refused from then on, until AdmitNode. */
+  /** Rights: admin. The node leaves lists and watches (DELETED), GetNode still shows it; its agent is refused until AdmitNode. */
   deregisterNode(request: DeregisterNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Empty>>;
-  /** Rights: viewer. */
+  /** Rights: viewer, or the node's own certificate. */
   getNode(request: GetNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
   /** Rights: viewer. */
   listNodes(request: ListNodesRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListNodesResponse>>;
-  /** Rights: the node's own certificate, or admin. Holds until the next heartbeat reports another status. */
+  /** Rights: the node's own certificate, or admin. Holds until a heartbeat reports another status than the heartbeat before it. */
   updateNodeStatus(request: UpdateNodeStatusRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
-  /** Rights: the node's own certificate, or admin. An unknown node gets accepted = false and registers again. */
+  /**
+   * Rights: the node's own certificate, or admin. An unknown node gets accepted = false and registers again.
+   * FAILED_PRECONDITION (reason NodeDeregistered): the node was deregistered and not admitted again.
+   */
   heartbeat(request: HeartbeatRequest, context: CallContext & CallContextExt): Promise<DeepPartial<HeartbeatResponse>>;
   /** Rights: viewer. Without `after` and `snapshot`: what changes from now on. */
   watchNodes(
@@ -3277,36 +3696,43 @@ export interface ClusterServiceImplementation<CallContextExt = {}> {
   ): ServerStreamingMethodResult<DeepPartial<NodeEvent>>;
   /** Rights: viewer. */
   getClusterInfo(request: Empty, context: CallContext & CallContextExt): Promise<DeepPartial<ClusterInfo>>;
-  /** Rights: operator. Labels, annotations, region, zone. */
+  /** Rights: operator. Labels, annotations, region, zone; what is not set stays as it is. */
   updateNode(request: UpdateNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
   /** Rights: admin. Lets the agent of a deregistered node in again; the node is PENDING until its agent registers. */
   admitNode(request: AdmitNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
 }
 
 export interface ClusterServiceClient<CallOptionsExt = {}> {
-  /** Rights: the node's own certificate, or admin. Registering again (same identity) updates the node and keeps its id. */
+  /**
+   * Rights: the node's own certificate, or admin. Registering again (same identity) updates the node and keeps its id.
+   * ALREADY_EXISTS (field hostname): another identity holds the hostname.
+   * FAILED_PRECONDITION (reason NodeDeregistered): the node was deregistered and not admitted again.
+   */
   registerNode(
     request: DeepPartial<RegisterNodeRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<RegisterNodeResponse>;
-  /** Rights: admin. The node's agent is refused from then on, until AdmitNode. */
+  /** Rights: admin. The node leaves lists and watches (DELETED), GetNode still shows it; its agent is refused until AdmitNode. */
   deregisterNode(request: DeepPartial<DeregisterNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<Empty>;
-  /** Rights: viewer. */
+  /** Rights: viewer, or the node's own certificate. */
   getNode(request: DeepPartial<GetNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<Node>;
   /** Rights: viewer. */
   listNodes(request: DeepPartial<ListNodesRequest>, options?: CallOptions & CallOptionsExt): Promise<ListNodesResponse>;
-  /** Rights: the node's own certificate, or admin. Holds until the next heartbeat reports another status. */
+  /** Rights: the node's own certificate, or admin. Holds until a heartbeat reports another status than the heartbeat before it. */
   updateNodeStatus(
     request: DeepPartial<UpdateNodeStatusRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<Node>;
-  /** Rights: the node's own certificate, or admin. An unknown node gets accepted = false and registers again. */
+  /**
+   * Rights: the node's own certificate, or admin. An unknown node gets accepted = false and registers again.
+   * FAILED_PRECONDITION (reason NodeDeregistered): the node was deregistered and not admitted again.
+   */
   heartbeat(request: DeepPartial<HeartbeatRequest>, options?: CallOptions & CallOptionsExt): Promise<HeartbeatResponse>;
   /** Rights: viewer. Without `after` and `snapshot`: what changes from now on. */
   watchNodes(request: DeepPartial<WatchNodesRequest>, options?: CallOptions & CallOptionsExt): AsyncIterable<NodeEvent>;
   /** Rights: viewer. */
   getClusterInfo(request: DeepPartial<Empty>, options?: CallOptions & CallOptionsExt): Promise<ClusterInfo>;
-  /** Rights: operator. Labels, annotations, region, zone. */
+  /** Rights: operator. Labels, annotations, region, zone; what is not set stays as it is. */
   updateNode(request: DeepPartial<UpdateNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<Node>;
   /** Rights: admin. Lets the agent of a deregistered node in again; the node is PENDING until its agent registers. */
   admitNode(request: DeepPartial<AdmitNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<Node>;
