@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
 import { pino } from "pino";
 import { prettyLine } from "./log-pretty.ts";
-import { redact } from "./log-redaction.ts";
+import { redactFields, redactLine } from "./log-redaction.ts";
 
 export type Logger = pino.Logger;
 
@@ -33,9 +33,9 @@ export function createLogger({ name, level, pretty = false, destination }: Logge
       base: {},
       formatters: {
         level: (label) => ({ level: label }),
-        bindings: (bindings) => redact(bindings),
-        log: (fields) => redact(fields),
+        log: redactFields,
       },
+      hooks: { streamWrite: redactLine },
     },
     out,
   );
