@@ -40,7 +40,7 @@ export function describeWithPeers(name: string, peers: Peer | Peer[], body: () =
     });
     return;
   }
-  describe.skip(name, { meta: { skipReason: reason } }, body);
+  describe(name, { skip: true, meta: { skipReason: reason } }, body);
 }
 
 declare module "vitest" {
