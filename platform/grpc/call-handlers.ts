@@ -1,0 +1,176 @@
+import type { CallContext } from "nice-grpc";
+import { FleetError } from "../errors/fleet-error.ts";
+import type { Logger } from "../observability/log.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { Authenticate } from "./authenticate.ts";
+import { type FleetContext, ServerCall } from "./call-context.ts";
+import { toServerError } from "./error-status.ts";
+import { checkDecoded } from "./request-decoding.ts";
+import type { MethodMetrics } from "./server-metrics.ts";
+
+/** What every method of a server shares. */
+export interface HandlerEnvironment {
+  log: Logger;
+  authenticate: Authenticate;
+  /** For unary calls that bring no deadline. */
+  defaultDeadlineMs: number;
+  /** Streams that are open, to be told when the server drains. */
+  streams: Set<ServerCall>;
+}
+
+export interface HandledMethod {
+  path: string;
+  requestStream: boolean;
+  metrics: MethodMetrics;
+}
+
+type Context = CallContext & FleetContext;
+type UnaryMethod = (request: unknown, context: Context) => Promise<unknown>;
+type StreamMethod = (request: unknown, context: Context) => AsyncIterable<unknown>;
+
+/** A method with one answer, between nice-grpc and the service: context, deadline, errors, metrics. */
+export function handleUnary(environment: HandlerEnvironment, method: HandledMethod, implementation: UnaryMethod) {
+  return async (request: unknown, context: CallContext): Promise<unknown> => {
+    const startedAt = performance.now();
+    const call = new ServerCall(context, environment.defaultDeadlineMs);
+    try {
+      const fleet = await call.open(environment.authenticate, environment.log);
+      const answer = implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }));
+      const result = await unlessAborted(answer, call.signal);
+      method.metrics.ended("OK", startedAt);
+      return result;
+    } catch (error) {
+      throw failed(error, call, context, environment, method, startedAt);
+    } finally {
+      call.dispose();
+    }
+  };
+}
+
+/** A method that answers with a stream. It ends at once with its call, also while the service has nothing to send. */
+export function handleStream(environment: HandlerEnvironment, method: HandledMethod, implementation: StreamMethod) {
+  return (request: unknown, context: CallContext): AsyncIterable<unknown> => ({
+    [Symbol.asyncIterator]: () => new AnswerStream(environment, method, implementation, request, context),
+  });
+}
+
+class AnswerStream implements AsyncIterator<unknown, undefined> {
+  readonly #environment: HandlerEnvironment;
+  readonly #method: HandledMethod;
+  readonly #start: (fleet: RequestContext) => AsyncIterator<unknown>;
+  readonly #context: CallContext;
+  readonly #call: ServerCall;
+  readonly #startedAt = performance.now();
+  readonly #onAbort = () => this.#refuse?.(this.#call.signal.reason);
+  #answers: AsyncIterator<unknown> | null = null;
+  /** Rejects the `next` that waits. */
+  #refuse: ((reason: unknown) => void) | null = null;
+  #ended = false;
+
+  constructor(
+    environment: HandlerEnvironment,
+    method: HandledMethod,
+    implementation: StreamMethod,
+    request: unknown,
+    context: CallContext,
+  ) {
+    this.#environment = environment;
+    this.#method = method;
+    this.#context = context;
+    this.#call = new ServerCall(context, null);
+    this.#start = (fleet) =>
+      implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }))[Symbol.asyncIterator]();
+    environment.streams.add(this.#call);
+    this.#call.signal.addEventListener("abort", this.#onAbort);
+  }
+
+  async next(): Promise<IteratorResult<unknown, undefined>> {
+    try {
+      this.#call.signal.throwIfAborted();
+      this.#answers ??= await this.#open();
+      const answers = this.#answers;
+      const result = await new Promise<IteratorResult<unknown>>((resolve, reject) => {
+        this.#refuse = reject;
+        this.#call.signal.throwIfAborted();
+        answers.next().then(resolve, reject);
+      });
+      if (result.done !== true) return result;
+      this.#end();
+      this.#method.metrics.ended("OK", this.#startedAt);
+      return { done: true, value: undefined };
+    } catch (error) {
+      this.#close();
+      throw failed(error, this.#call, this.#context, this.#environment, this.#method, this.#startedAt);
+    } finally {
+      this.#refuse = null;
+    }
+  }
+
+  /** nice-grpc calls this where the client is gone while an answer waits to be written. */
+  async return(): Promise<IteratorResult<unknown, undefined>> {
+    if (!this.#ended) {
+      this.#call.abort(new FleetError("CANCELLED", "The caller cancelled the request."));
+      this.#close();
+      this.#method.metrics.ended("CANCELLED", this.#startedAt);
+    }
+    return { done: true, value: undefined };
+  }
+
+  async #open(): Promise<AsyncIterator<unknown>> {
+    const fleet = await this.#call.open(this.#environment.authenticate, this.#environment.log);
+    if (fleet.identity?.kind === "user") {
+      this.#call.abortAt(
+        fleet.identity.expiresAt,
+        () => new FleetError("TOKEN_EXPIRED", "The token expired: connect again with a new one."),
+      );
+    }
+    // A quiet stream's client learns that it is open.
+    this.#context.sendHeader();
+    return this.#start(fleet);
+  }
+
+  /** Tells the service that its answers are no longer wanted, without waiting for it. */
+  #close(): void {
+    this.#answers?.return?.().catch(() => undefined);
+    this.#end();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#call.signal.removeEventListener("abort", this.#onAbort);
+    this.#call.dispose();
+    this.#environment.streams.delete(this.#call);
+  }
+}
+
+/** The answer, or the signal's reason where it aborts first: a service that does not listen to it holds no call. */
+function unlessAborted(answer: Promise<unknown>, signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort);
+    answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+function failed(
+  thrown: unknown,
+  call: ServerCall,
+  context: CallContext,
+  { log }: HandlerEnvironment,
+  method: HandledMethod,
+  startedAt: number,
+): Error {
+  // What a service throws because its call was ended is the consequence; the reason is the cause.
+  const error = FleetError.from(call.signal.aborted && !(thrown instanceof FleetError) ? call.signal.reason : thrown);
+  method.metrics.ended(error.code, startedAt);
+  if (error.code === "INTERNAL") {
+    log.error({ requestId: call.requestId, method: method.path, err: error.cause ?? error }, "a call failed");
+  } else {
+    log.debug(
+      { requestId: call.requestId, method: method.path, code: error.code, reason: error.reason, cause: error.cause },
+      "a call was refused",
+    );
+  }
+  return toServerError(error, context.trailer);
+}
