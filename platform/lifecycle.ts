@@ -7,6 +7,8 @@ interface StopStep {
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
+/** One Ctrl-C reaches the process several times: from the terminal, and handed on by npm and whatever else started it. */
+const SAME_SIGNAL_MS = 500;
 
 /**
  * What a process has started and must end again. Parts say at start how they stop; they stop in reverse order, one after the other,
@@ -57,14 +59,16 @@ export class Lifecycle {
 
   /** SIGTERM and SIGINT stop and then exit; a second signal exits at once. An exception that nobody caught stops, too. Returns an undo. */
   installSignalHandlers(exit: (code: number) => void = process.exit): () => void {
-    let signals = 0;
+    let firstAt: number | null = null;
     const onSignal = (signal: NodeJS.Signals) => {
-      signals += 1;
-      if (signals > 1) {
+      const now = performance.now();
+      if (firstAt !== null) {
+        if (now - firstAt < SAME_SIGNAL_MS) return;
         this.#log.warn({ signal }, "second signal: exiting at once");
         exit(1);
         return;
       }
+      firstAt = now;
       void this.stop(signal).then(() => exit(this.#exitCode));
     };
     const onFault = (error: unknown) => {

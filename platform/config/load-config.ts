@@ -8,7 +8,8 @@ import { nearest } from "./suggest.ts";
 export interface ConfigSources {
   /** The file that was named; null takes ./fleetgraph.yaml where it is there. */
   file: string | null;
-  environment: Record<string, string | undefined>;
+  /** The process's own unless given. */
+  environment?: Record<string, string | undefined>;
   /** By setting key (for a secret's file, the key with `File` behind it), as the command line has them. */
   flags: Record<string, unknown>;
   /** The NAME of `fleetgraph subgraph NAME`. */
@@ -41,10 +42,11 @@ interface Written {
 /** Flags win over the environment, that over the file, that over the defaults. Throws ConfigError. */
 export function loadConfig(command: Command, sources: ConfigSources): LoadedConfig {
   const mistakes: string[] = [];
-  const fileValues = readConfigFile(sources.file ?? (sources.environment.FLEETGRAPH_CONFIG || null), mistakes);
+  const environment = sources.environment ?? process.env;
+  const fileValues = readConfigFile(sources.file ?? (environment.FLEETGRAPH_CONFIG || null), mistakes);
   const levels = (key: string, flag: string | undefined): Written[] => {
     const variable = environmentName(key);
-    const fromEnvironment = sources.environment[variable];
+    const fromEnvironment = environment[variable];
     return [
       { value: sources.flags[key], origin: flag ?? key },
       { value: fromEnvironment === "" ? undefined : fromEnvironment, origin: variable },
@@ -62,7 +64,7 @@ export function loadConfig(command: Command, sources: ConfigSources): LoadedConf
   const config = values as unknown as Config;
   if (mistakes.length === 0) mistakes.push(...brokenRules(command, config));
   if (mistakes.length > 0) throw new ConfigError(mistakes);
-  return { config, warnings: unknownVariables(sources.environment) };
+  return { config, warnings: unknownVariables(environment) };
 }
 
 /** The flag that names a file with a secret: --join → --join-file. */
@@ -102,7 +104,7 @@ function defaultOf(setting: Setting<unknown>, context: DefaultContext): unknown 
     : (setting.default ?? null);
 }
 
-function unknownVariables(environment: ConfigSources["environment"]): string[] {
+function unknownVariables(environment: Record<string, string | undefined>): string[] {
   const known = new Set([
     "FLEETGRAPH_CONFIG",
     ...settingEntries().flatMap(([key]) => [environmentName(key), environmentName(`${key}File`)]),
@@ -112,9 +114,4 @@ function unknownVariables(environment: ConfigSources["environment"]): string[] {
     const meant = nearest(name, known);
     return `The environment variable ${name} is not a setting${meant === null ? "." : `; did you mean ${meant}?`}`;
   });
-}
-
-/** True where the command shows and takes the setting. */
-export function usedBy(command: Command, setting: Setting<unknown>): boolean {
-  return setting.commands.includes(command);
 }

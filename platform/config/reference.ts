@@ -70,9 +70,9 @@ function row(key: string, setting: Setting<unknown>): string {
   return `| ${names.join("<br>")} | ${shownDefault(setting)} | ${meaning.join(" ").replaceAll("|", "\\|")} |`;
 }
 
-/** A flag with what follows it, as `--help` and the reference show it. */
-export function flagForm({ flag, kind }: Setting<unknown>): string {
-  return kind.placeholder === "" ? String(flag) : `${flag} <${kind.placeholder}>`.replaceAll("|", "\\|");
+/** A flag with what follows it, as the reference shows it. */
+function flagForm({ flag, kind }: Setting<unknown>): string {
+  return kind.placeholder === "" ? `--no-${flag?.slice(2)}` : `${flag} <${kind.placeholder}>`.replaceAll("|", "\\|");
 }
 
 /** The default as a person writes it; a dash where there is none. */

@@ -1,3 +1,4 @@
+import { isLoopback } from "../grpc/listen-address.ts";
 import type { Command } from "./settings/setting.ts";
 import type { Config } from "./settings.ts";
 
@@ -57,11 +58,6 @@ function sharedPorts(command: Command, config: Config): string[] {
   return clashes;
 }
 
-/** True for addresses that only this machine reaches. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
-}
-
 function hostOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).hostname : "";
+  return URL.canParse(url) ? new URL(url).hostname.replace(/^\[|\]$/g, "") : "";
 }

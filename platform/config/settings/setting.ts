@@ -32,8 +32,10 @@ export const CLUSTERS = ["up", "subgraph"] as const;
 export const AGENTS = ["up", "agent"] as const;
 
 /** Keeps the type of each setting's value; `T | null` where there is no default. */
-export function withDefault<T>(setting: Setting<T> & { default: T | ((context: DefaultContext) => T) }): Setting<T> {
-  return setting;
+export function withDefault<T>(
+  setting: Omit<Setting<T>, "default"> & { default: NoInfer<T> | ((context: DefaultContext) => NoInfer<T>) },
+): Setting<T> {
+  return setting as Setting<T>;
 }
 export function optional<T>(setting: Omit<Setting<T>, "default">): Setting<T | null> {
   return setting as Setting<T | null>;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Lifecycle } from "../../../platform/lifecycle.ts";
 import { createLogger } from "../../../platform/observability/log.ts";
 
@@ -61,20 +61,40 @@ describe("lifecycle", () => {
     expect(order).toEqual(["late"]);
   });
 
-  it("exits with 0 after the first signal's stop, and with 1 at once on a second signal", async () => {
+  it("exits with 0 after the first signal's stop, and with 1 at once on a second one that is not the same key press", async () => {
+    vi.useFakeTimers();
     const lifecycle = new Lifecycle(log);
     const exits: number[] = [];
     const release = Promise.withResolvers<void>();
-    lifecycle.onStop("slow", () => release.promise);
+    lifecycle.onStop("slow", () => release.promise, 60_000);
     const undo = lifecycle.installSignalHandlers((code) => void exits.push(code));
     try {
-      process.emit("SIGTERM");
-      process.emit("SIGTERM");
+      process.emit("SIGINT");
+      process.emit("SIGINT");
+      expect(exits).toEqual([]);
+      vi.advanceTimersByTime(500);
+      process.emit("SIGINT");
       expect(exits).toEqual([1]);
       release.resolve();
       await lifecycle.stop("join");
-      await sleep(0);
+      await Promise.resolve();
       expect(exits).toEqual([1, 0]);
+    } finally {
+      undo();
+      vi.useRealTimers();
+    }
+  });
+
+  it("exits with 1 after a part failed that it cannot do without", async () => {
+    const lifecycle = new Lifecycle(log);
+    const exits: number[] = [];
+    const undo = lifecycle.installSignalHandlers((code) => void exits.push(code));
+    try {
+      await lifecycle.fail("the store is gone", new Error("gone"));
+      process.emit("SIGTERM");
+      await lifecycle.stop("join");
+      await sleep(0);
+      expect(exits).toEqual([1]);
     } finally {
       undo();
     }
