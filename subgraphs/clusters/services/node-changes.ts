@@ -1,0 +1,68 @@
+import { requireRole } from "../../../platform/auth/identity.ts";
+import { FleetError, notFound } from "../../../platform/errors/fleet-error.ts";
+import type { RequestContext } from "../../../platform/request-context.ts";
+import type { Node } from "../entities/node.ts";
+import { checkConditions, checkPatch, checkStatus, type RawCondition } from "./node-input.ts";
+import { nodeDeregistered, requireAgentOrAdmin, requireOwnNode } from "./node-rights.ts";
+import { applyByHand } from "./node-state.ts";
+import type { NodePatch, NodeView } from "./node-types.ts";
+import type { NodeWriter } from "./node-writer.ts";
+
+/** What people change about nodes that are in service. */
+export class NodeChanges {
+  readonly #writer: NodeWriter;
+
+  constructor(writer: NodeWriter) {
+    this.#writer = writer;
+  }
+
+  /** Rights: operator. Undefined leaves as it is, null clears. Throws NOT_FOUND, FAILED_PRECONDITION (NodeDeregistered). */
+  async update(ctx: RequestContext, id: string, raw: NodePatch): Promise<NodeView> {
+    requireRole(ctx.identity, "operator");
+    const patch = checkPatch(raw);
+    return this.#change(id, (node) => {
+      if (patch.region !== undefined) node.region = patch.region;
+      if (patch.zone !== undefined) node.zone = patch.zone;
+      if (patch.labels !== undefined) node.labels = patch.labels ?? {};
+      if (patch.annotations !== undefined) node.annotations = patch.annotations ?? {};
+    });
+  }
+
+  /**
+   * Rights: the node's own certificate, or admin. The status holds until a heartbeat reports another than the heartbeat before it;
+   * a lease that runs out shows UNKNOWN meanwhile. Throws NOT_FOUND, FAILED_PRECONDITION (NodeDeregistered).
+   */
+  async updateStatus(
+    ctx: RequestContext,
+    id: string,
+    rawStatus: string | null | undefined,
+    rawConditions: readonly RawCondition[] | null | undefined,
+  ): Promise<NodeView> {
+    requireAgentOrAdmin(ctx.identity);
+    const status = checkStatus(rawStatus);
+    const conditions = checkConditions(rawConditions);
+    const by = callerName(ctx);
+    return this.#change(
+      id,
+      (node) => applyByHand(node, status, conditions, by, new Date()),
+      (node) => requireOwnNode(ctx.identity, node),
+    );
+  }
+
+  #change(id: string, change: (node: Node) => void, authorise?: (node: Node) => void): Promise<NodeView> {
+    return this.#writer.transaction(async (tx, touched) => {
+      const node = await this.#writer.lock(tx.em, id);
+      if (!node) throw notFound("Node", id);
+      authorise?.(node);
+      if (node.deregisteredAt !== null) throw nodeDeregistered(id);
+      return this.#writer.change(tx, touched, node, () => change(node));
+    });
+  }
+}
+
+/** For a message that everybody may read. */
+function callerName({ identity }: RequestContext): string {
+  if (identity === null) throw new FleetError("UNAUTHENTICATED", "A token is needed.");
+  if (identity.kind === "user") return identity.subject;
+  return identity.kind === "agent" ? "the agent" : identity.name;
+}
