@@ -5,7 +5,7 @@ import { mustRun } from "../lib/child.mjs";
 import { listFiles } from "../lib/fingerprint.mjs";
 import { inRoot } from "../lib/paths.mjs";
 
-/** Bundles are kept outside the working tree, by fingerprint: bundling takes some 20 s, and its inputs change seldom. */
+/** Bundles are kept outside the working tree, by fingerprint: bundling takes several seconds, and its inputs change seldom. */
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "fleetgraph", "graphiql");
 const KEPT = 4;
 
@@ -24,7 +24,7 @@ export async function bundleGraphiql(node, print, background) {
     cpSync(cached, staging, { recursive: true });
     utimesSync(cached, new Date(), new Date());
   } else {
-    process.stderr.write("fleetgraph: bundling GraphiQL (about 20 s, once)\n");
+    process.stderr.write("fleetgraph: bundling GraphiQL\n");
     const priority = background ? constants.priority.PRIORITY_LOW : constants.priority.PRIORITY_NORMAL;
     const args = [inRoot("scripts/build/vite-build.mjs"), String(priority), inRoot("gateway/graphiql"), staging];
     await mustRun(node, args);
