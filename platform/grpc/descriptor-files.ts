@@ -23,11 +23,6 @@ export class DescriptorFiles {
     for (const file of fromBinary(FileDescriptorSetSchema, bytes).file) this.#add(file);
   }
 
-  /** A serialised FileDescriptorProto. */
-  addFile(bytes: Uint8Array): void {
-    this.#add(fromBinary(FileDescriptorProtoSchema, bytes));
-  }
-
   /** The file with all that it imports, itself first; null where there is none of that name. */
   byName(name: string): Uint8Array[] | null {
     if (!this.#files.has(name)) return null;

@@ -2,12 +2,11 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import type { ServiceDefinition } from "@grpc/grpc-js";
 import { load, type PackageDefinition } from "@grpc/proto-loader";
-import { protoPath as healthProto } from "grpc-health-check";
 import { type Server, type ServiceImplementation, Status } from "nice-grpc";
 import { DescriptorFiles } from "./descriptor-files.ts";
 
-/** Made by `buf build`; it holds all contracts, of which a server lists those that it serves. */
-const CONTRACTS = new URL("../../schema/generated/hypervisor.binpb", import.meta.url);
+/** Made by `buf build`: our contracts, and those of health and reflection themselves. A server lists what of them it serves. */
+const CONTRACTS = ["hypervisor.binpb", "grpc-services.binpb"].map((name) => new URL(`../../schema/generated/${name}`, import.meta.url));
 const HEALTH = "grpc.health.v1.Health";
 /** The second is what clients made before 2023 ask for; its messages are the same. */
 const VERSIONS = ["v1", "v1alpha"];
@@ -21,11 +20,8 @@ interface ReflectionRequest {
 /** Adds gRPC server reflection for these services (full names) and the health service. It asks for no credentials. */
 export async function addReflection(server: Server, services: readonly string[]): Promise<void> {
   const files = new DescriptorFiles();
-  files.addSet(await readFile(CONTRACTS));
+  for (const contract of CONTRACTS) files.addSet(await readFile(contract));
   const protocols = await Promise.all(VERSIONS.map(loadProtocol));
-  for (const definition of [await load(healthProto, { keepCase: true }), ...protocols.map(({ definition }) => definition)]) {
-    for (const bytes of fileDescriptors(definition)) files.addFile(bytes);
-  }
   const listed = [...services, HEALTH, ...protocols.map(({ name }) => name)].filter((name) => files.has(name)).sort();
   for (const { name, definition } of protocols) {
     const implementation = {
@@ -63,8 +59,4 @@ function descriptors(found: Uint8Array[] | null): object {
 async function loadProtocol(version: string): Promise<{ name: string; definition: PackageDefinition }> {
   const path = createRequire(import.meta.url).resolve(`@grpc/reflection/build/proto/grpc/reflection/${version}/reflection.proto`);
   return { name: `grpc.reflection.${version}.ServerReflection`, definition: await load(path, { oneofs: true }) };
-}
-
-function* fileDescriptors(definition: PackageDefinition): Iterable<Uint8Array> {
-  for (const entry of Object.values(definition)) if ("fileDescriptorProtos" in entry) yield* entry.fileDescriptorProtos as Uint8Array[];
 }
