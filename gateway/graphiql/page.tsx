@@ -18,7 +18,7 @@ export function Page({ session }: { session: Session }) {
           fetcher={fetcher}
           schema={token === null ? null : undefined}
           defaultTabs={EXAMPLES}
-          defaultEditorToolsVisibility="variables"
+          defaultEditorToolsVisibility={false}
           isHeadersEditorEnabled={false}
           shouldPersistHeaders={false}
           inputValueDeprecation
