@@ -75,7 +75,7 @@ function header(types: string): string {
   const resumable = uses("@resumable");
   const imports = ["@key", "@shareable", "@external", "@requires", "@provides", "@inaccessible"].filter(uses);
   if (resumable) imports.push("@composeDirective");
-  const lines = [`extend schema`, `  @link(url: "${FEDERATION_URL}", import: ${JSON.stringify(imports)})`];
+  const lines = [`extend schema`, `  @link(url: "${FEDERATION_URL}", import: [${imports.map((name) => `"${name}"`).join(", ")}])`];
   if (!resumable) return lines.join("\n");
   lines.push(
     `  @link(url: "${RESUMABLE_SPEC_URL}", import: ["@resumable"])`,

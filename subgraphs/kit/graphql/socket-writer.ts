@@ -16,6 +16,7 @@ const CUT_MS = 2000;
 export class SocketWriter {
   readonly #socket: WebSocket;
   readonly #limits: WriterLimits;
+  readonly #closed = Promise.withResolvers<void>();
   #drained: PromiseWithResolvers<void> | null = null;
   #slow: NodeJS.Timeout | undefined;
 
@@ -24,9 +25,9 @@ export class SocketWriter {
     this.#limits = limits;
   }
 
-  /** Resolves when more may be written, also once the socket is closed. */
+  /** Resolves when more may be written; where the socket is closing, once it is closed: nothing is pulled for it any more. */
   send(data: string): Promise<void> | void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if (this.#socket.readyState !== this.#socket.OPEN) return this.#closed.promise;
     this.#socket.send(data, () => this.#look());
     if (this.#socket.bufferedAmount <= this.#limits.bufferedBytes) return this.#drained?.promise;
     this.#drained ??= this.#startWaiting();
@@ -36,6 +37,7 @@ export class SocketWriter {
   /** To be called when the socket has closed. */
   close(): void {
     this.#stopWaiting();
+    this.#closed.resolve();
   }
 
   #startWaiting(): PromiseWithResolvers<void> {
@@ -47,7 +49,7 @@ export class SocketWriter {
   }
 
   #look(): void {
-    if (this.#drained && this.#socket.bufferedAmount <= this.#limits.bufferedBytes / 2) this.#stopWaiting();
+    if (this.#socket.readyState === this.#socket.OPEN && this.#socket.bufferedAmount <= this.#limits.bufferedBytes / 2) this.#stopWaiting();
   }
 
   #stopWaiting(): void {
