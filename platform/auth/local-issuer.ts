@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { chmod, link, mkdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type CryptoKey,
@@ -12,7 +11,8 @@ import {
   type JWK,
   SignJWT,
 } from "jose";
-import { FleetError, invalidArgument } from "../errors/fleet-error.ts";
+import { invalidArgument } from "../errors/fleet-error.ts";
+import { createFileOnce, makePrivateDir, readPrivateFile, replaceFile } from "../tls/certificate-files.ts";
 import type { Role } from "./identity.ts";
 import { createKeySetVerifier, type TokenVerifier } from "./jwt.ts";
 
@@ -22,7 +22,7 @@ export const LOCAL_AUDIENCE = "fleetgraph";
 
 const KEY_FILE = "token-key.pem";
 /** The public half, for parts that verify in other processes. */
-export const KEY_SET_FILE = "jwks.json";
+const KEY_SET_FILE = "jwks.json";
 const ALGORITHM = "EdDSA";
 const MAX_TTL_SECONDS = 10 * 365 * 86_400;
 
@@ -51,14 +51,12 @@ export class LocalIssuer {
 
   /** Opens the key in `keyDir`, made where it is missing. Throws FAILED_PRECONDITION where others can read the key. */
   static async open(keyDir: string, options: { now?: () => number } = {}): Promise<LocalIssuer> {
-    await mkdir(keyDir, { recursive: true, mode: 0o700 });
-    const file = join(keyDir, KEY_FILE);
-    const pem = (await readKey(file)) ?? (await makeKey(file));
-    const key = await importPKCS8(pem, ALGORITHM, { extractable: true });
+    await makePrivateDir(keyDir);
+    const key = await importPKCS8(await readOrMakeKey(join(keyDir, KEY_FILE)), ALGORITHM, { extractable: true });
     const { d: _private, ...publicJwk } = await exportJWK(key);
     const publicKey = { ...publicJwk, alg: ALGORITHM, use: "sig", kid: await calculateJwkThumbprint(publicJwk) };
     const issuer = new LocalIssuer(key, publicKey, options.now ?? Date.now);
-    await writeAtomically(join(keyDir, KEY_SET_FILE), `${JSON.stringify(issuer.jwks, null, 2)}\n`, 0o644);
+    await replaceFile(join(keyDir, KEY_SET_FILE), `${JSON.stringify(issuer.jwks, null, 2)}\n`, 0o644);
     return issuer;
   }
 
@@ -85,37 +83,11 @@ export class LocalIssuer {
   }
 }
 
-async function readKey(file: string): Promise<string | null> {
-  const found = await stat(file).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw error;
-  });
-  if (found === null) return null;
-  if ((found.mode & 0o077) !== 0) {
-    throw new FleetError("FAILED_PRECONDITION", `Others than its owner can read the signing key ${file}: run chmod 600 on it.`);
-  }
-  return readFile(file, "utf8");
-}
-
-/** Two processes may start at once: the first to link its key wins, the other reads it. */
-async function makeKey(file: string): Promise<string> {
+/** Two processes may start at once: the first to write its key wins, and both read it. */
+async function readOrMakeKey(file: string): Promise<string> {
+  const known = await readPrivateFile(file);
+  if (known !== null) return known;
   const { privateKey } = await generateKeyPair(ALGORITHM, { crv: "Ed25519", extractable: true });
-  const draft = `${file}.${randomBytes(6).toString("hex")}`;
-  await writeFile(draft, await exportPKCS8(privateKey), { mode: 0o600, flag: "wx", flush: true });
-  try {
-    await link(draft, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  } finally {
-    await unlink(draft);
-  }
-  return readFile(file, "utf8");
-}
-
-async function writeAtomically(file: string, text: string, mode: number): Promise<void> {
-  if ((await readFile(file, "utf8").catch(() => null)) === text) return;
-  const draft = `${file}.${randomBytes(6).toString("hex")}`;
-  await writeFile(draft, text, { flag: "wx" });
-  await chmod(draft, mode);
-  await rename(draft, file);
+  await createFileOnce(file, await exportPKCS8(privateKey));
+  return (await readPrivateFile(file)) ?? readOrMakeKey(file);
 }

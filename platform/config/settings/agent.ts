@@ -43,7 +43,7 @@ export const AGENT_SETTINGS = {
     flag: "--state",
     default: ({ dataDir }) => join(dataDir, "agent"),
     defaultText: "DATA/agent",
-    commands: AGENTS,
+    commands: [...AGENTS, "backup", "restore"],
     description: "Where the agent keeps its key, certificate and node id.",
   }),
   "agent.controlPlane": optional({
