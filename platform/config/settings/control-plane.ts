@@ -31,9 +31,10 @@ export const CONTROL_PLANE_SETTINGS = {
     kind: kind.mapOf(kind.hostPort),
     flag: "--control-peers",
     default: {},
-    defaultText: "all services at the control plane's own address",
+    defaultText: "none: every service is at the address that agents call",
     commands: CLUSTERS,
-    description: "Where agents find a subgraph's own services when it runs as a process of its own: subgraph name and address.",
+    description:
+      "Where agents find services of subgraphs that run as processes of their own: full gRPC service name and address, such as hypervisor.v1.InventoryService=10.0.0.2:50054.",
   }),
   "tls.caDir": withDefault({
     kind: kind.path,
@@ -42,6 +43,13 @@ export const CONTROL_PLANE_SETTINGS = {
     defaultText: "DATA/ca",
     commands: [...CLUSTERS, "token", "simulate", "backup", "restore"],
     description: "The certificate authority for agents and for the control plane's parts, made at the first start.",
+  }),
+  "tls.controlDir": optional({
+    kind: kind.path,
+    flag: "--control-credentials",
+    commands: ["subgraph"],
+    description:
+      "A folder with control.pem and ca-certificate.pem, for a nodes subgraph that does not share the certificate authority's folder; `fleetgraph token --control nodes` makes it.",
   }),
   "database.clusters": withDefault({
     kind: kind.databaseUrl,

@@ -1,0 +1,76 @@
+import { Command, CommanderError } from "commander";
+import { ConfigError } from "../platform/config/load-config.ts";
+import { FleetError } from "../platform/errors/fleet-error.ts";
+import { agentCommand } from "./commands/agent.ts";
+import { backupCommand } from "./commands/backup.ts";
+import { gatewayCommand } from "./commands/gateway.ts";
+import { restoreCommand } from "./commands/restore.ts";
+import { schemaCommand } from "./commands/schema.ts";
+import { simulateCommand } from "./commands/simulate.ts";
+import { subgraphCommand } from "./commands/subgraph.ts";
+import { tokenCommand } from "./commands/token.ts";
+import { upCommand } from "./commands/up.ts";
+import { StartError } from "./process/start-error.ts";
+import { fleetgraphVersion } from "./version.ts";
+
+/** The exit codes: the command failed, or it was not understood. */
+const FAILED = 1;
+const MISUSED = 2;
+
+const INTRODUCTION = `One GraphQL for a whole fleet of hosts.
+
+\`fleetgraph up\` runs everything in one process, with an agent for this machine. The other commands run its parts
+by themselves, or work on their data. Every setting is also an environment variable or a line in fleetgraph.yaml:
+see docs/configuration.md.`;
+
+/** Runs a command line, without the program's name; ends the process with 1 where the command fails, with 2 where it is not understood. */
+export async function run(args: string[]): Promise<void> {
+  try {
+    await program().parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : MISUSED;
+      return;
+    }
+    process.stderr.write(`fleetgraph: ${explain(error)}\n`);
+    process.exit(error instanceof ConfigError ? MISUSED : FAILED);
+  }
+}
+
+function program(): Command {
+  const root = new Command("fleetgraph")
+    .description(INTRODUCTION)
+    .version(fleetgraphVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .showSuggestionAfterError(true);
+  const commands = [
+    upCommand(),
+    gatewayCommand(),
+    subgraphCommand(),
+    agentCommand(),
+    tokenCommand(),
+    schemaCommand(),
+    simulateCommand(),
+    backupCommand(),
+    restoreCommand(),
+  ];
+  for (const command of [root, ...commands]) {
+    command
+      .exitOverride()
+      .configureHelp({ showGlobalOptions: false })
+      .showHelpAfterError(`(see \`fleetgraph ${command === root ? "" : `${command.name()} `}--help\`)`);
+    command.helpOption("-h, --help", "print this help");
+    if (command !== root) root.addCommand(command);
+  }
+  return root;
+}
+
+/** What a person at a terminal can act on; the stack only of what nobody foresaw. */
+function explain(error: unknown): string {
+  if (error instanceof ConfigError) {
+    const [first, ...more] = error.mistakes;
+    return more.length === 0 ? `${first}` : `the configuration has ${error.mistakes.length} mistakes:\n  ${error.mistakes.join("\n  ")}`;
+  }
+  if (error instanceof StartError || error instanceof FleetError) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
