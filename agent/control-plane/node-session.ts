@@ -1,0 +1,167 @@
+import { FleetError } from "../../platform/errors/fleet-error.ts";
+import type { Logger } from "../../platform/observability/log.ts";
+import {
+  type HeartbeatResponse,
+  NodeStatus,
+  type RegisterNodeRequest,
+  type RegisterNodeResponse,
+} from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import type { NodeCondition, Resources } from "../../schema/generated/proto/hypervisor/v1/common.ts";
+import { Backoff, jittered, pause } from "./backoff.ts";
+import type { CommandRunner } from "./commands.ts";
+import type { ControlPlaneConnection, Link } from "./connection.ts";
+import { doubtsConnection, explain, reactionTo } from "./refusals.ts";
+
+/** What a session says about its node; read anew each time. */
+export interface NodeReporter {
+  /** Without the node's id. */
+  describe(): Promise<Omit<RegisterNodeRequest, "nodeId">>;
+  conditions(): Promise<NodeCondition[]>;
+  allocated(): Promise<Resources>;
+  /** `skewMs`: how far this host's clock is ahead of the control plane's, give or take `uncertaintyMs`. */
+  observeClock(skewMs: number, uncertaintyMs: number): void;
+}
+
+export interface NodeSessionOptions {
+  connection: ControlPlaneConnection;
+  reporter: NodeReporter;
+  commands: CommandRunner;
+  /** The id that the node had before; null for a new one. */
+  nodeId: string | null;
+  /** Called after every registration. */
+  onRegistered: (nodeId: string, response: RegisterNodeResponse) => Promise<void>;
+  log: Logger;
+}
+
+/** 5,000 agents that lost the control plane are back within one lease of 30 s: at most 5 s to notice, 15 s of pause and 5 s for the call. */
+const BACKOFF = { firstMs: 2000, longestMs: 15_000 };
+/** Where an operator has to act first. */
+const REFUSED_PAUSE_MS = 60_000;
+const MIN_INTERVAL_MS = 200;
+const MAX_INTERVAL_MS = 300_000;
+const DEFAULT_INTERVAL_MS = 10_000;
+
+/** Keeps one node known to the control plane: registers it, reports it at the interval that it is told, and starts over after a loss. */
+export class NodeSession {
+  readonly #options: NodeSessionOptions;
+  readonly #backoff = new Backoff(BACKOFF);
+  readonly #firstRegistration = Promise.withResolvers<void>();
+  #nodeId: string | null;
+  #registered = false;
+
+  constructor(options: NodeSessionOptions) {
+    this.#options = options;
+    this.#nodeId = options.nodeId;
+    // Nobody has to wait for it.
+    this.#firstRegistration.promise.catch(() => undefined);
+  }
+
+  /** Null until the node was registered for the first time. */
+  get nodeId(): string | null {
+    return this.#nodeId;
+  }
+
+  /**
+   * Settles with the first registration. Rejects where the control plane refuses the node for a reason that an operator has to remove;
+   * the session tries on all the same.
+   */
+  get registered(): Promise<void> {
+    return this.#firstRegistration.promise;
+  }
+
+  /** Works until the signal aborts; never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const { connection } = this.#options;
+      const link = connection.main;
+      try {
+        const intervalMs = await this.#register(link, signal);
+        this.#backoff.reset();
+        await this.#heartbeats(intervalMs, signal);
+      } catch (thrown) {
+        if (signal.aborted) break;
+        const error = FleetError.from(thrown);
+        if (doubtsConnection(error)) connection.discard(link);
+        await pause(this.#pauseAfter(error), signal);
+      }
+    }
+    this.#firstRegistration.reject(new FleetError("CANCELLED", "The agent was stopped before its node was registered."));
+  }
+
+  async #register(link: Link, signal: AbortSignal): Promise<number> {
+    const { reporter, log, onRegistered } = this.#options;
+    const request = await reporter.describe();
+    const response = await link.cluster.registerNode({ ...request, nodeId: this.#nodeId ?? "" }, { signal });
+    if (this.#nodeId !== null && this.#nodeId !== response.nodeId) {
+      log.warn({ before: this.#nodeId, nodeId: response.nodeId }, "the control plane gave the node another id");
+    }
+    this.#nodeId = response.nodeId;
+    await onRegistered(response.nodeId, response);
+    log.info({ nodeId: response.nodeId, hostname: request.hostname, again: this.#registered }, "registered");
+    this.#registered = true;
+    this.#firstRegistration.resolve();
+    return intervalMs(response.heartbeatIntervalSeconds);
+  }
+
+  /** Returns when the control plane does not know the node; throws when a call fails. The first heartbeat follows at once: it makes the node ready. */
+  async #heartbeats(firstIntervalMs: number, signal: AbortSignal): Promise<void> {
+    let interval = firstIntervalMs;
+    while (!signal.aborted) {
+      const response = await this.#heartbeat(signal);
+      if (!response.accepted) {
+        this.#options.log.warn({ nodeId: this.#nodeId }, "the control plane does not know this node, registering again");
+        await pause(jittered(MIN_INTERVAL_MS, 0.5), signal);
+        return;
+      }
+      interval = intervalMs(response.nextHeartbeatSeconds, interval);
+      // Earlier rather than later: the lease is counted from the last one.
+      await pause(jittered(interval * 0.95, 0.05), signal);
+    }
+  }
+
+  async #heartbeat(signal: AbortSignal): Promise<HeartbeatResponse> {
+    const { connection, reporter, commands } = this.#options;
+    const nodeId = this.#nodeId ?? "";
+    const link = connection.main;
+    const conditions = await reporter.conditions();
+    const ready = conditions.every(({ type, status }) => type !== "Ready" || status === "True");
+    const acknowledged = [...commands.toAcknowledge];
+    const allocated = await reporter.allocated();
+    const sentAt = new Date();
+    const startedAt = performance.now();
+    const status = ready ? NodeStatus.READY : NodeStatus.NOT_READY;
+    try {
+      const response = await link.cluster.heartbeat(
+        { nodeId, status, conditions, allocated, acknowledgedCommandIds: acknowledged, sentAt },
+        { signal },
+      );
+      const uncertaintyMs = (performance.now() - startedAt) / 2;
+      if (response.receivedAt) reporter.observeClock(sentAt.getTime() + uncertaintyMs - response.receivedAt.getTime(), uncertaintyMs);
+      if (response.accepted) await commands.take(nodeId, response.commands, acknowledged);
+      return response;
+    } catch (thrown) {
+      const error = FleetError.from(thrown);
+      // The link may be another than the one that was registered on: a renewed certificate replaces it.
+      if (doubtsConnection(error)) connection.discard(link);
+      throw error;
+    }
+  }
+
+  #pauseAfter(error: FleetError): number {
+    const { log } = this.#options;
+    const facts = { nodeId: this.#nodeId, code: error.code, reason: error.reason, err: error };
+    if (reactionTo(error) === "retry") {
+      const pauseMs = this.#backoff.next();
+      log.warn({ ...facts, pauseMs: Math.round(pauseMs) }, explain(error));
+      return pauseMs;
+    }
+    log.error(facts, explain(error));
+    this.#firstRegistration.reject(error);
+    return jittered(REFUSED_PAUSE_MS, 0.5);
+  }
+}
+
+/** What the control plane asks for, within reason; 0 and less say "as before". */
+function intervalMs(seconds: number, before = DEFAULT_INTERVAL_MS): number {
+  return seconds > 0 ? Math.min(MAX_INTERVAL_MS, Math.max(MIN_INTERVAL_MS, seconds * 1000)) : before;
+}

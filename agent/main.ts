@@ -1,0 +1,173 @@
+import os from "node:os";
+import { FleetError } from "../platform/errors/fleet-error.ts";
+import { authenticateByCertificate } from "../platform/grpc/authenticate.ts";
+import { formatHostPort } from "../platform/grpc/listen-address.ts";
+import { createGrpcServer, type GrpcServer } from "../platform/grpc/server.ts";
+import { ServerTls } from "../platform/grpc/server-tls.ts";
+import type { Logger } from "../platform/observability/log.ts";
+import { Metrics } from "../platform/observability/metrics.ts";
+import { readOnlyCa } from "../platform/tls/certificate-authority.ts";
+import { makePrivateDir } from "../platform/tls/certificate-files.ts";
+import { AgentNode } from "./agent-node.ts";
+import type { CommandHandlers } from "./control-plane/commands.ts";
+import { ControlPlaneConnection } from "./control-plane/connection.ts";
+import { agentService } from "./grpc/agent-service.ts";
+import type { HostChannel } from "./host/host-channel.ts";
+import { LocalHost } from "./host/local.ts";
+import type { AgentCredentials } from "./identity/credentials.ts";
+import { openIdentity } from "./identity/open-identity.ts";
+import { CertificateRenewal } from "./identity/renewal.ts";
+import { LOCAL_NODE, StateFile } from "./identity/state-file.ts";
+import { lockState } from "./identity/state-lock.ts";
+
+export interface AgentOptions {
+  /** host:port. Without it: the one in the join token, or the one used before. */
+  controlPlane?: string;
+  /** Needed for the first start. A function is asked only then. */
+  joinToken?: string | (() => Promise<string>);
+  /** Holds key, certificate and node id; made with mode 0700. */
+  stateDir: string;
+  /** Where the control plane's calls are taken; port 0 is any free one. */
+  listen: { host: string; port: number };
+  /** The node's unique name; by default this machine's. */
+  hostname?: string;
+  /** Where the control plane reaches the agent, a name or an address; by default as `ownAddress` finds it. */
+  address?: string;
+  region?: string;
+  zone?: string;
+  /** The host that the node is; by default this machine. */
+  host?: HostChannel;
+  /** A directory on the file system that counts as the node's disk; by default the state directory. */
+  diskPath?: string;
+  commands?: CommandHandlers;
+  log: Logger;
+  metrics?: Metrics;
+  /** Ends the wait for a control plane that does not answer. */
+  signal?: AbortSignal;
+}
+
+export interface RunningAgent {
+  readonly agentId: string;
+  /** Of the nodes that were registered. */
+  readonly nodeIds: string[];
+  /** Where the control plane's calls are taken. */
+  readonly port: number;
+  /** Ends all loops and connections. No last word is sent: the node turns UNKNOWN when its lease runs out. */
+  stop(): Promise<void>;
+}
+
+const STOP_GRACE_MS = 1000;
+
+/**
+ * Puts this machine into the graph. Resolves when the node has an id: at once after the first time, even while the control plane is away.
+ * Waits for a control plane that cannot be reached. Throws INVALID_ARGUMENT or UNAUTHENTICATED for a join token that is not accepted,
+ * FAILED_PRECONDITION for a state directory that cannot be used, and what the control plane answers where it refuses the node's first registration.
+ */
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  await makePrivateDir(options.stateDir);
+  const unlock = await lockState(options.stateDir);
+  try {
+    return await start(options, unlock);
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
+}
+
+async function start(options: AgentOptions, unlock: () => Promise<void>): Promise<RunningAgent> {
+  const { stateDir, log } = options;
+  const state = await StateFile.open(stateDir);
+  const { credentials, controlPlane } = await openIdentity(options, state);
+  const connection = new ControlPlaneConnection(controlPlane, credentials.caPem, credentials);
+  const nodes: AgentNode[] = [];
+  const findHost = (nodeId: string) => nodes.find((node) => node.nodeId === nodeId)?.host ?? null;
+  const tls = serverTls(credentials);
+  const server = agentServer(options, credentials, tls);
+  server.addAll([agentService(findHost)]);
+  const port = await server.listen(formatHostPort(options.listen));
+
+  const stopping = new AbortController();
+  const renewal = new CertificateRenewal({
+    credentials,
+    stateDir,
+    connection,
+    onRenewed: (renewed) => {
+      tls.replace(renewed);
+      connection.replaceCertificate(renewed);
+    },
+    log,
+  });
+  const local = new AgentNode({
+    ...options,
+    key: LOCAL_NODE,
+    hostname: (options.hostname ?? os.hostname()).toLowerCase(),
+    host: options.host ?? new LocalHost(),
+    diskPath: options.diskPath ?? stateDir,
+    commands: options.commands ?? new Map(),
+    port,
+    controlPlane,
+    connection,
+    state,
+  });
+  nodes.push(local);
+  const work = Promise.all([renewal.run(stopping.signal), ...nodes.map((node) => node.run(stopping.signal))]);
+
+  let stopped: Promise<void> | null = null;
+  const stop = () => {
+    stopped ??= (async () => {
+      stopping.abort(new DOMException("The agent is stopping.", "AbortError"));
+      await server.stop(STOP_GRACE_MS);
+      await work;
+      connection.close();
+      await unlock();
+    })();
+    return stopped;
+  };
+
+  try {
+    await firstRegistrations(nodes, options.signal);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    agentId: credentials.agentId,
+    get nodeIds() {
+      return nodes.flatMap(({ nodeId }) => nodeId ?? []);
+    },
+    port,
+    stop,
+  };
+}
+
+/** Of the nodes that never had an id; the others are known already. */
+async function firstRegistrations(nodes: AgentNode[], signal: AbortSignal | undefined): Promise<void> {
+  const waiting = nodes.filter((node) => node.nodeId === null).map((node) => node.registered);
+  if (signal === undefined) {
+    await Promise.all(waiting);
+    return;
+  }
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(new FleetError("CANCELLED", "The agent was stopped before its node was registered."));
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    await Promise.race([Promise.all(waiting), aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function serverTls(credentials: AgentCredentials): ServerTls {
+  return new ServerTls({ ...credentials, clientCertificates: "required" });
+}
+
+function agentServer(options: AgentOptions, credentials: AgentCredentials, tls: ServerTls): GrpcServer {
+  return createGrpcServer({
+    log: options.log,
+    metrics: options.metrics ?? new Metrics(),
+    authenticate: authenticateByCertificate(readOnlyCa(credentials.caPem), ["control"]),
+    credentials: tls,
+    reflection: false,
+  });
+}
