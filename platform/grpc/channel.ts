@@ -6,7 +6,10 @@ import { formatHostPort, isLoopback, parseHostPort } from "./listen-address.ts";
 export interface ChannelTls {
   /** The only CA that is trusted. Null: the system's, for servers of others. */
   caPem: string | null;
-  /** Who the peer must be by the URI SAN of its certificate (`fleetgraph://agent/<id>`), instead of by its host name. */
+  /**
+   * Who the peer must be by the URI SAN of its certificate (`fleetgraph://agent/<id>`), instead of by its host name. With `*` as the name it
+   * may be any of its kind: agents obey every part of the control plane (`fleetgraph://control/*`).
+   */
   peerUri?: string;
   /** Own certificate and key, for mTLS. */
   certificatePem?: string;
@@ -87,5 +90,7 @@ function secureContext({ caPem, certificatePem, keyPem }: Omit<ChannelTls, "peer
 /** An error unless the certificate (whose signature TLS has checked) has this URI among its names. */
 export function checkPeerUri(certificate: Pick<PeerCertificate, "subjectaltname">, peerUri: string): Error | undefined {
   const names = (certificate.subjectaltname ?? "").split(", ");
-  return names.includes(`URI:${peerUri}`) ? undefined : new Error(`The peer is not ${peerUri} but ${names.join(", ") || "nameless"}.`);
+  const wanted = `URI:${peerUri}`;
+  const matches = names.some((name) => (wanted.endsWith("/*") ? name.startsWith(wanted.slice(0, -1)) : name === wanted));
+  return matches ? undefined : new Error(`The peer is not ${peerUri} but ${names.join(", ") || "nameless"}.`);
 }
