@@ -6,13 +6,13 @@ import type { Logger } from "../../../platform/observability/log.ts";
 import type { Metrics } from "../../../platform/observability/metrics.ts";
 import { type RequestContext, requestIdFrom } from "../../../platform/request-context.ts";
 import type { SubgraphHandler, SubgraphRequest } from "../../../platform/subgraph-handler.ts";
+import { LONGEST_TIMER_MS, RequestScope } from "../request-scope.ts";
 import { Semaphore } from "../semaphore.ts";
 import type { SubgraphContext } from "./context.ts";
 import { Documents } from "./documents.ts";
 import { chooseOperation, executeOperation, type Operation, openSource, RefusedDocument, refusedWith } from "./execution.ts";
 import { HandlerMetrics } from "./handler-metrics.ts";
 import { OperationStream } from "./operation-stream.ts";
-import { LONGEST_TIMER_MS, RequestScope } from "./request-scope.ts";
 
 export interface HandlerLimits {
   /** Queries and mutations at work at once; beyond it RESOURCE_EXHAUSTED. */

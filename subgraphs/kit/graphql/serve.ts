@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import type { Logger } from "../../../platform/observability/log.ts";
 import type { Metrics } from "../../../platform/observability/metrics.ts";
-import { newRequestId, requestIdFrom } from "../../../platform/request-context.ts";
+import { requestIdFrom } from "../../../platform/request-context.ts";
 import type { StoppableHandler } from "./handler.ts";
 import { HttpRefusal, readGraphQLRequest } from "./http-request.ts";
 import { GraphQLSockets, type SocketLimits } from "./sockets.ts";
@@ -90,13 +90,15 @@ async function respond(
 }
 
 async function answerGraphQL(handler: StoppableHandler, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const requestId = requestIdFrom(request.headers["x-request-id"]) ?? newRequestId();
+  const requestId = requestIdFrom(request.headers["x-request-id"]);
   response.setHeader("x-request-id", requestId);
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   const graphql = await readGraphQLRequest(request);
   graphql.headers["x-request-id"] = requestId;
   const result = await handler.execute({ ...graphql, signal: gone.signal });
+  // So that stopping does not wait for clients to let go of idle connections.
+  if (!handler.accepting) response.setHeader("connection", "close");
   sendJson(response, 200, result);
 }
 

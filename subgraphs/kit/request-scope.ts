@@ -1,4 +1,4 @@
-import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import { FleetError } from "../../platform/errors/fleet-error.ts";
 
 /** Timers overflow beyond this. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1;

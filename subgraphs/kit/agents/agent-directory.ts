@@ -1,0 +1,170 @@
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import type { GrpcClient } from "../../../platform/grpc/client.ts";
+import type { Logger } from "../../../platform/observability/log.ts";
+import type { Metrics } from "../../../platform/observability/metrics.ts";
+import type { ClusterServiceDefinition, NodeEvent } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import { EventType } from "../../../schema/generated/proto/hypervisor/v1/common.ts";
+import { type NodeRecord, nodeRecord } from "./node-record.ts";
+
+export interface AgentDirectoryOptions {
+  /** ClusterService, called as the control plane. */
+  clusters: GrpcClient<typeof ClusterServiceDefinition>;
+  log: Logger;
+  metrics: Metrics;
+  /** The first and the longest pause before watching again, in milliseconds, varied by half; 200 and 10,000 by default. */
+  pauseMs?: { first: number; longest: number };
+}
+
+export interface DirectoryListener {
+  /** The node was deregistered or deleted. */
+  onGone?(nodeId: string): void;
+  /** All nodes are known, after a start or after the cursor had expired: those that are not in the directory no longer exist. */
+  onSnapshot?(): void;
+}
+
+/**
+ * All nodes, as ClusterService.WatchNodes tells them: a snapshot first, then changes. When the stream is lost it goes on behind its
+ * cursor, with pauses that grow; until then it answers with what it knew. A cursor that is too old begins a new snapshot.
+ */
+export class AgentDirectory {
+  readonly #options: AgentDirectoryOptions;
+  readonly #nodes = new Map<string, NodeRecord>();
+  readonly #listeners = new Set<DirectoryListener>();
+  readonly #synced = Promise.withResolvers<void>();
+  readonly #stopping = new AbortController();
+  readonly #connected;
+  #running: Promise<void> | null = null;
+  #cursor = "";
+  /** Ids that the snapshot under way has named; null once it is complete. */
+  #snapshot: Set<string> | null = new Set();
+  #isSynced = false;
+  #isLost = false;
+
+  constructor(options: AgentDirectoryOptions) {
+    this.#options = options;
+    this.#connected = options.metrics.gauge("fleetgraph_agent_directory_connected", "1 while the nodes are being watched.");
+    options.metrics.gauge("fleetgraph_agent_directory_nodes", "Nodes that are known.", [], (gauge) => gauge.set(this.#nodes.size));
+  }
+
+  /** Whether every node has been seen once. */
+  get synced(): boolean {
+    return this.#isSynced;
+  }
+
+  get size(): number {
+    return this.#nodes.size;
+  }
+
+  get(nodeId: string): NodeRecord | undefined {
+    return this.#nodes.get(nodeId);
+  }
+
+  nodeIds(): IterableIterator<string> {
+    return this.#nodes.keys();
+  }
+
+  /** Resolves after the first snapshot; never, where ClusterService is never reached. */
+  untilSynced(): Promise<void> {
+    return this.#synced.promise;
+  }
+
+  /** Returns an undo. A listener must not throw. */
+  listen(listener: DirectoryListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Begins to watch, in the background. */
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { first, longest } = this.#options.pauseMs ?? { first: 200, longest: 10_000 };
+    let pause = first;
+    while (!signal.aborted) {
+      try {
+        await this.#watch(() => {
+          pause = first;
+        });
+      } catch (error) {
+        if (signal.aborted) break;
+        this.#failed(FleetError.from(error), pause);
+      }
+      this.#connected.set(0);
+      await sleep(pause * (0.5 + Math.random() / 2), signal);
+      pause = Math.min(longest, pause * 2);
+    }
+    this.#connected.set(0);
+  }
+
+  async #watch(onEvent: () => void): Promise<void> {
+    const resumed = this.#cursor !== "";
+    if (!resumed) this.#snapshot = new Set();
+    const events = this.#options.clusters.watchNodes(
+      { after: this.#cursor, snapshot: !resumed, bookmarks: true },
+      { signal: this.#stopping.signal },
+    );
+    for await (const event of events) {
+      this.#connected.set(1);
+      this.#isLost = false;
+      onEvent();
+      this.#apply(event);
+    }
+  }
+
+  #apply({ eventType, node, cursor }: NodeEvent): void {
+    if (eventType === EventType.BOOKMARK) this.#completeSnapshot();
+    else if (node === undefined) this.#options.log.warn({ eventType }, "a node event without a node");
+    else if (eventType === EventType.DELETED) this.#forget(node.id);
+    else {
+      this.#nodes.set(node.id, nodeRecord(node));
+      this.#snapshot?.add(node.id);
+    }
+    if (cursor !== "") this.#cursor = cursor;
+  }
+
+  /** The bookmark behind a snapshot: what it did not name is gone. */
+  #completeSnapshot(): void {
+    const named = this.#snapshot;
+    if (named === null) return;
+    this.#snapshot = null;
+    for (const nodeId of [...this.#nodes.keys()]) if (!named.has(nodeId)) this.#forget(nodeId);
+    this.#isSynced = true;
+    this.#synced.resolve();
+    this.#options.log.info({ nodes: this.#nodes.size }, "nodes are known");
+    for (const { onSnapshot } of this.#listeners) onSnapshot?.();
+  }
+
+  #forget(nodeId: string): void {
+    this.#nodes.delete(nodeId);
+    this.#snapshot?.delete(nodeId);
+    for (const { onGone } of this.#listeners) onGone?.(nodeId);
+  }
+
+  #failed(error: FleetError, pauseMs: number): void {
+    if (error.code === "CURSOR_EXPIRED" || error.code === "INVALID_ARGUMENT") this.#cursor = "";
+    // One line per outage; how it goes on is in the metrics.
+    this.#options.log[this.#isLost ? "debug" : "warn"]({ err: error, pauseMs }, "the watch of nodes was lost; watching again");
+    this.#isLost = true;
+  }
+}
+
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    if (signal.aborted) done();
+    else signal.addEventListener("abort", done, { once: true });
+  });
+}
