@@ -18,9 +18,23 @@ export function checkLockfile() {
     Object.entries(manifest[list] ?? {}).filter(([, version]) => !EXACT.test(version)),
   );
   if (loose.length > 0) throw new Error(`not pinned exactly: ${loose.map(([name, version]) => `${name} ${version}`).join(", ")}`);
-  const root = JSON.parse(lockText).packages[""];
+  const packages = JSON.parse(lockText).packages;
   for (const list of ["dependencies", "devDependencies", "optionalDependencies"]) {
-    if (JSON.stringify(root[list] ?? {}) !== JSON.stringify(manifest[list] ?? {}))
+    if (JSON.stringify(packages[""][list] ?? {}) !== JSON.stringify(manifest[list] ?? {})) {
       throw new Error(`package-lock.json does not belong to package.json's ${list}`);
+    }
+  }
+  demandEveryPlatform(packages);
+}
+
+/** npm leaves out of the lock what it could not fetch for other platforms, and `npm ci` then refuses the lock. */
+function demandEveryPlatform(packages) {
+  const locked = new Set(Object.keys(packages).map((path) => path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length)));
+  for (const [path, entry] of Object.entries(packages)) {
+    const missing = Object.keys(entry.optionalDependencies ?? {}).filter((name) => !locked.has(name));
+    if (missing.length > 0) {
+      const name = path === "" ? "package.json" : `${path} ${entry.version}`;
+      throw new Error(`package-lock.json lacks ${missing.join(", ")} of ${name}: pin an earlier release of it`);
+    }
   }
 }
