@@ -48,7 +48,8 @@ The graph is served at <code>/graphql</code> all the same.</p>
 export function serveGraphiql(request: IncomingMessage, response: ServerResponse, bundle: string = BUNDLE): boolean {
   if (request.method !== "GET" && request.method !== "HEAD") return false;
   const path = (request.url ?? "/").split("?", 1)[0] as string;
-  if (path === "/") {
+  // A browser that is pointed at the graph's own address gets the page as well: the server passes on what asks for HTML.
+  if (path === "/" || path === "/graphql") {
     servePage(request, response, bundle);
     return true;
   }

@@ -1,6 +1,5 @@
 import { pathToFileURL } from "node:url";
 import { inRoot } from "../lib/paths.mjs";
-import { composeSupergraph } from "./compose.mjs";
 import { generateOperations, OPERATIONS_FOLDER } from "./operations.mjs";
 import { emitSubgraphs } from "./subgraphs.mjs";
 
@@ -15,12 +14,16 @@ export async function generateFromCode() {
 
   const subgraphs = await emitSubgraphs();
   for (const { name, sdl } of subgraphs) add(`${GRAPHQL}/${name}.graphql`, MARK + sdl);
-  const { supergraphSdl, apiSdl } = composeSupergraph(subgraphs);
+  // It throws on errors and on every hint that schema/accepted.yaml does not accept.
+  const { composeSubgraphs } = await built("cli/schema/compose.js");
+  const { supergraphSdl, apiSdl } = composeSubgraphs(subgraphs);
   add(`${GRAPHQL}/supergraph.graphql`, MARK + supergraphSdl);
   add(`${GRAPHQL}/api.graphql`, MARK + apiSdl);
   for (const { path, text } of await generateOperations(apiSdl)) add(path, text);
 
-  const { renderReference } = await import(pathToFileURL(inRoot("dist/platform/config/reference.js")).href);
+  const { renderReference } = await built("platform/config/reference.js");
   add(REFERENCE, renderReference());
   return { owned: [GRAPHQL, OPERATIONS_FOLDER, REFERENCE], files };
 }
+
+const built = (path) => import(pathToFileURL(inRoot("dist", path)).href);

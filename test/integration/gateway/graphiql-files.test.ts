@@ -77,7 +77,7 @@ describe("the files of GraphiQL", () => {
       "/../secret.js",
       "/assets/",
       "/assets/missing.js",
-      "/graphql",
+      "/other",
       "/assets/page-abc.js.gz",
     ];
     for (const path of paths) expect((await get(path)).status, path).toBe(404);
