@@ -47,13 +47,13 @@ export class CreateNodes20261120 extends Migration {
       "create unique index node_client_request on node (client_request_id, coalesce(agent_id, '')) where client_request_id is not null",
     );
     this.addSql(`create table node_liveness (
-      node_id text not null primary key references node (id),
+      node_id text not null primary key,
       last_seen ${timestamp},
       beats integer not null
     )`);
     this.addSql(`create table node_command (
       id text not null primary key,
-      node_id text not null references node (id),
+      node_id text not null,
       type text not null,
       parameters ${json} not null,
       created_at ${timestamp} not null,

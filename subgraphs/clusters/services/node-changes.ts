@@ -1,9 +1,9 @@
 import { requireRole } from "../../../platform/auth/identity.ts";
-import { FleetError, notFound } from "../../../platform/errors/fleet-error.ts";
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { Node } from "../entities/node.ts";
 import { checkConditions, checkPatch, checkStatus, type RawCondition } from "./node-input.ts";
-import { nodeDeregistered, requireAgentOrAdmin, requireOwnNode } from "./node-rights.ts";
+import { nodeDeregistered, nodeNotFound, requireAgentOrAdmin, requireOwnNode } from "./node-rights.ts";
 import { applyByHand } from "./node-state.ts";
 import type { NodePatch, NodeView } from "./node-types.ts";
 import type { NodeWriter } from "./node-writer.ts";
@@ -52,7 +52,7 @@ export class NodeChanges {
   #change(id: string, change: (node: Node) => void, authorise?: (node: Node) => void): Promise<NodeView> {
     return this.#writer.transaction(async (tx, touched) => {
       const node = await this.#writer.lock(tx.em, id);
-      if (!node) throw notFound("Node", id);
+      if (!node) throw nodeNotFound(id);
       authorise?.(node);
       if (node.deregisteredAt !== null) throw nodeDeregistered(id);
       return this.#writer.change(tx, touched, node, () => change(node));

@@ -1,6 +1,6 @@
 import { LockMode } from "@mikro-orm/core";
 import { requireRole } from "../../../platform/auth/identity.ts";
-import { FleetError, notFound } from "../../../platform/errors/fleet-error.ts";
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { Transaction } from "../../kit/store/orm.ts";
 import { Node } from "../entities/node.ts";
@@ -8,7 +8,7 @@ import { NodeCommand } from "../entities/node-command.ts";
 import { newId } from "./ids.ts";
 import { checkOneOf, checkStringMap } from "./input-checks.ts";
 import type { OpenCommand } from "./node-cache.ts";
-import { nodeDeregistered } from "./node-rights.ts";
+import { nodeDeregistered, nodeNotFound } from "./node-rights.ts";
 import { COMMAND_TYPES, type StringMap } from "./node-types.ts";
 import type { NodeWriter } from "./node-writer.ts";
 
@@ -37,7 +37,7 @@ export class NodeCommands {
     const command = { id: newId("cmd"), nodeId, type, parameters, createdAt: new Date(), acknowledgedAt: null };
     await this.#writer.transaction(async (tx, touched) => {
       const node = await tx.em.findOne(Node, { id: nodeId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-      if (!node) throw notFound("Node", nodeId);
+      if (!node) throw nodeNotFound(nodeId);
       if (node.deregisteredAt !== null) throw nodeDeregistered(nodeId);
       if ((await tx.em.count(NodeCommand, { nodeId, acknowledgedAt: null })) >= MAX_OPEN) {
         throw new FleetError("RESOURCE_EXHAUSTED", `The node has ${MAX_OPEN} commands that its agent did not acknowledge.`);

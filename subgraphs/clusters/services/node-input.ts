@@ -150,13 +150,13 @@ export function checkFilter(raw: RawNodeFilter | null | undefined): NodeFilter {
   const optional = <T extends string>(field: string, value: string | null | undefined, allowed: readonly T[]) =>
     value === null || value === undefined ? null : checkOneOf(field, value, allowed);
   return {
-    role: optional("role", raw?.role, NODE_ROLES),
-    status: optional("status", raw?.status, NODE_STATUSES),
-    kind: optional("kind", raw?.kind, NODE_KINDS),
-    availability: optional("availability", raw?.availability, NODE_AVAILABILITIES),
-    region: checkName("region", raw?.region),
-    zone: checkName("zone", raw?.zone),
-    name: checkName("name", raw?.name, 253)?.toLowerCase() ?? null,
+    role: optional("filter.role", raw?.role, NODE_ROLES),
+    status: optional("filter.status", raw?.status, NODE_STATUSES),
+    kind: optional("filter.kind", raw?.kind, NODE_KINDS),
+    availability: optional("filter.availability", raw?.availability, NODE_AVAILABILITIES),
+    region: checkName("filter.region", raw?.region),
+    zone: checkName("filter.zone", raw?.zone),
+    name: checkName("filter.name", raw?.name, 253)?.toLowerCase() ?? null,
     deregistered: raw?.deregistered ?? false,
   };
 }

@@ -1,14 +1,14 @@
 import { LockMode, UniqueConstraintViolationException } from "@mikro-orm/core";
 import type { Identity } from "../../../platform/auth/identity.ts";
 import { requireRole } from "../../../platform/auth/identity.ts";
-import { FleetError, invalidArgument, notFound } from "../../../platform/errors/fleet-error.ts";
+import { FleetError, invalidArgument } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { EntityManager, Transaction } from "../../kit/store/orm.ts";
 import { Node } from "../entities/node.ts";
 import { NodeCommand } from "../entities/node-command.ts";
 import { newId } from "./ids.ts";
 import { checkRegistration, type RawRegistration } from "./node-input.ts";
-import { nodeDeregistered, requireAgentOrAdmin } from "./node-rights.ts";
+import { nodeDeregistered, nodeNotFound, requireAgentOrAdmin } from "./node-rights.ts";
 import { applyAdmission, applyDeregistration } from "./node-state.ts";
 import type { NodeView, Registration } from "./node-types.ts";
 import type { NodeWriter } from "./node-writer.ts";
@@ -45,7 +45,7 @@ export class NodeRegistration {
     requireRole(ctx.identity, "admin");
     return this.#writer.transaction(async (tx, touched) => {
       const node = await this.#writer.lock(tx.em, id);
-      if (!node) throw notFound("Node", id);
+      if (!node) throw nodeNotFound(id);
       if (node.deregisteredAt !== null) return this.#writer.view(tx.em, node);
       await tx.em.nativeDelete(NodeCommand, { nodeId: id, acknowledgedAt: null });
       return this.#writer.change(tx, touched, node, () => {
@@ -62,7 +62,7 @@ export class NodeRegistration {
     const attempt = () =>
       this.#writer.transaction(async (tx, touched) => {
         const node = await this.#writer.lock(tx.em, id);
-        if (!node) throw notFound("Node", id);
+        if (!node) throw nodeNotFound(id);
         if (node.deregisteredAt === null) return this.#writer.view(tx.em, node);
         if (await findInService(tx.em, node.hostname)) throw hostnameTaken(node.hostname);
         return this.#writer.change(tx, touched, node, () => {

@@ -25,3 +25,10 @@ export function nodeDeregistered(id: string): FleetError {
     details: { id, state: "DEREGISTERED" },
   });
 }
+
+/** NOT_FOUND that names the field, as every refusal of input does. */
+export function nodeNotFound(id: string, field = "nodeId"): FleetError {
+  return new FleetError("NOT_FOUND", `Node ${JSON.stringify(id.slice(0, 128))} does not exist.`, {
+    details: { field, kind: "Node", id: id.slice(0, 128) },
+  });
+}

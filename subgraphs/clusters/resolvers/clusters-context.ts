@@ -1,0 +1,18 @@
+import DataLoader from "dataloader";
+import type { RequestContext } from "../../../platform/request-context.ts";
+import type { SubgraphContext } from "../../kit/graphql/context.ts";
+import type { ClustersServices } from "../services/clusters-services.ts";
+import type { NodeView } from "../services/node-types.ts";
+
+/** What the resolvers of this subgraph find in their context. */
+export interface ClustersContext extends SubgraphContext {
+  readonly services: ClustersServices;
+  /** By id; null where there is none. */
+  readonly nodes: DataLoader<string, NodeView | null>;
+}
+
+/** Anew for every query, mutation and event. */
+export function clustersContext(services: ClustersServices, request: RequestContext): ClustersContext {
+  const nodes = new DataLoader<string, NodeView | null>((ids) => services.queries.getMany(request, ids), { maxBatchSize: 500 });
+  return { request, services, nodes };
+}

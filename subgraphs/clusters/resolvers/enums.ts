@@ -1,0 +1,55 @@
+import { registerEnumType } from "type-graphql";
+import { COMMAND_TYPES, NODE_AVAILABILITIES, NODE_KINDS, NODE_ROLES, NODE_STATUSES } from "../services/node-types.ts";
+
+/** The services know these as unions of strings; type-graphql wants an object per enum. */
+function enumOf<T extends string>(names: readonly T[]): { readonly [K in T]: K } {
+  return Object.freeze(Object.fromEntries(names.map((name) => [name, name]))) as { readonly [K in T]: K };
+}
+
+export const NodeRoleEnum = enumOf(NODE_ROLES);
+registerEnumType(NodeRoleEnum, { name: "NodeRole", description: "A node's part in the fleet." });
+
+export const NodeStatusEnum = enumOf(NODE_STATUSES);
+registerEnumType(NodeStatusEnum, {
+  name: "NodeStatus",
+  description: "What is observed of a node. See also Node.maintenance, which is intended.",
+  valuesConfig: {
+    PENDING: { description: "Registered, and no heartbeat came yet." },
+    READY: { description: "Its agent says that it can run instances." },
+    NOT_READY: { description: "Its agent says that it cannot; the conditions say why." },
+    UNKNOWN: { description: "Nothing was heard of it for the time of its lease (condition Ready = Unknown, reason LeaseExpired)." },
+  },
+});
+
+export const NodeKindEnum = enumOf(NODE_KINDS);
+registerEnumType(NodeKindEnum, {
+  name: "NodeKind",
+  description: "What a node is for.",
+  valuesConfig: {
+    COMPUTE: { description: "Runs instances." },
+    STORAGE: { description: "Holds volumes." },
+    HYBRID: { description: "Both." },
+  },
+});
+
+export const NodeAvailabilityEnum = enumOf(NODE_AVAILABILITIES);
+registerEnumType(NodeAvailabilityEnum, {
+  name: "NodeAvailability",
+  description: "Derived from status and maintenance.",
+  valuesConfig: {
+    ONLINE: { description: "READY and not in maintenance." },
+    OFFLINE: { description: "Any other status, not in maintenance." },
+    MAINTENANCE: { description: "In maintenance, whatever its status." },
+  },
+});
+
+export const NodeCommandTypeEnum = enumOf(COMMAND_TYPES);
+registerEnumType(NodeCommandTypeEnum, {
+  name: "NodeCommandType",
+  description: "What an agent can be told to do.",
+  valuesConfig: {
+    drain: { description: "Move or stop what runs here." },
+    maintenance: { description: "Begin or end maintenance." },
+    upgrade: { description: "Bring the agent up to date." },
+  },
+});

@@ -1,0 +1,13 @@
+import { buildSubgraph, type SubgraphSchema } from "../kit/graphql/build-subgraph.ts";
+import type { ClustersContext } from "./resolvers/clusters-context.ts";
+import { NodeEventsResolver } from "./resolvers/node-events.ts";
+import { NodeMutationsResolver } from "./resolvers/node-mutations.ts";
+import { NodeQueriesResolver, resolveNodeReference } from "./resolvers/node-queries.ts";
+
+/** The subgraph's schema. Needs no database: services come with the context. */
+export function clustersSchema(): SubgraphSchema {
+  return buildSubgraph<ClustersContext>({
+    resolvers: [NodeQueriesResolver, NodeMutationsResolver, NodeEventsResolver],
+    references: { Node: resolveNodeReference },
+  });
+}
