@@ -16,6 +16,7 @@ export interface FleetContext {
 
 /** `setTimeout` holds no more. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+const CLOCK_SLACK_MS = 100;
 
 /**
  * One call from its first byte to its last: request id, deadline, the signal that ends it, and why. `dispose` releases what it holds.
@@ -81,7 +82,10 @@ export class ServerCall {
   }
 
   #clientGone(): FleetError {
-    return Date.now() >= this.#facts.deadline ? deadlineExceeded() : new FleetError("CANCELLED", "The caller cancelled the request.");
+    // A client stops waiting by its own clock, which started a little earlier.
+    return Date.now() >= this.#facts.deadline - CLOCK_SLACK_MS
+      ? deadlineExceeded()
+      : new FleetError("CANCELLED", "The caller cancelled the request.");
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ServerHttp2Stream } from "node:http2";
+import type { Http2Session, ServerHttp2Stream } from "node:http2";
 import { TLSSocket } from "node:tls";
 import { ServerInterceptingCall, type ServerInterceptingCallInterface, type ServerInterceptor, ServerListenerBuilder } from "@grpc/grpc-js";
 import type { CallContext } from "nice-grpc";
@@ -17,26 +17,45 @@ export interface CallFacts {
 /** Lets the facts ride along with the metadata: the value is a key of `facts`, an object that only this process can make. */
 const KEY = "fleetgraph-call-bin";
 const facts = new WeakMap<Uint8Array, CallFacts>();
-/** Reading a certificate from a socket costs as much as the rest of a small call. */
-const certificates = new WeakMap<TLSSocket, Buffer | null>();
 
-/** Notes the facts of each call before its handler sees it. */
-export const callFactsInterceptor: ServerInterceptor = (_method, call) =>
-  new ServerInterceptingCall(call, {
-    start(next) {
-      next(
-        new ServerListenerBuilder()
-          .withOnReceiveMetadata((metadata, pass) => {
-            const key = Buffer.allocUnsafeSlow(0);
-            facts.set(key, { peerCertificate: peerCertificate(call), deadline: Number(call.getDeadline()) });
-            // Replaces whatever the client sent under this name.
-            metadata.set(KEY, key);
-            pass(metadata);
-          })
-          .build(),
-      );
-    },
-  });
+/** The connections of a server that have made a call, each with what does not change from call to call. */
+export class ServerSessions {
+  readonly #certificates = new Map<Http2Session, Buffer | null>();
+
+  /** For grpc-js: notes the facts of each call before its handler sees it. */
+  readonly interceptor: ServerInterceptor = (_method, call) =>
+    new ServerInterceptingCall(call, {
+      start: (next) => {
+        const listener = new ServerListenerBuilder().withOnReceiveMetadata((metadata, pass) => {
+          const key = Buffer.allocUnsafeSlow(0);
+          facts.set(key, { peerCertificate: this.#peerCertificate(call), deadline: Number(call.getDeadline()) });
+          // Replaces whatever the client sent under this name.
+          metadata.set(KEY, key);
+          pass(metadata);
+        });
+        next(listener.build());
+      },
+    });
+
+  /** Ends all connections at once. grpc-js's `forceShutdown` forgets them where its channelz is off. */
+  destroy(): void {
+    for (const session of this.#certificates.keys()) session.destroy();
+  }
+
+  #peerCertificate(call: ServerInterceptingCallInterface): Buffer | null {
+    // grpc-js tells of valid certificates only, and builds the whole description anew for every call. A bad one must not pass for none,
+    // so the connection is asked, once. Should the (private) field go away, what grpc-js tells still holds.
+    const session = (call as ServerInterceptingCallInterface & { stream?: ServerHttp2Stream }).stream?.session;
+    if (!session) return call.getAuthContext().sslPeerCertificate?.raw ?? null;
+    let certificate = this.#certificates.get(session);
+    if (certificate === undefined) {
+      certificate = session.socket instanceof TLSSocket ? (session.socket.getPeerX509Certificate()?.raw ?? null) : null;
+      this.#certificates.set(session, certificate);
+      session.once("close", () => this.#certificates.delete(session));
+    }
+    return certificate;
+  }
+}
 
 /** The facts of a call; they leave its metadata. Throws without the interceptor: then nothing is known about the caller. */
 export function takeCallFacts({ metadata }: CallContext): CallFacts {
@@ -45,19 +64,4 @@ export function takeCallFacts({ metadata }: CallContext): CallFacts {
   const known = key === undefined ? undefined : facts.get(key);
   if (known === undefined) throw new Error("The call facts interceptor is not installed.");
   return known;
-}
-
-function peerCertificate(call: ServerInterceptingCallInterface): Buffer | null {
-  // grpc-js tells of valid certificates only, and builds the whole description anew for every call. A bad one must not pass for none,
-  // so the socket is asked. Should the (private) field go away, what grpc-js tells still holds.
-  const { stream } = call as ServerInterceptingCallInterface & { stream?: ServerHttp2Stream };
-  const socket = stream?.session?.socket;
-  if (stream === undefined || socket === undefined) return call.getAuthContext().sslPeerCertificate?.raw ?? null;
-  if (!(socket instanceof TLSSocket)) return null;
-  let certificate = certificates.get(socket);
-  if (certificate === undefined) {
-    certificate = socket.getPeerX509Certificate()?.raw ?? null;
-    certificates.set(socket, certificate);
-  }
-  return certificate;
 }

@@ -5,6 +5,7 @@ import type { RequestContext } from "../request-context.ts";
 import type { Authenticate } from "./authenticate.ts";
 import { type FleetContext, ServerCall } from "./call-context.ts";
 import { toServerError } from "./error-status.ts";
+import type { OpenCalls } from "./open-calls.ts";
 import { checkDecoded } from "./request-decoding.ts";
 import type { MethodMetrics } from "./server-metrics.ts";
 
@@ -14,8 +15,7 @@ export interface HandlerEnvironment {
   authenticate: Authenticate;
   /** For unary calls that bring no deadline. */
   defaultDeadlineMs: number;
-  /** Streams that are open, to be told when the server drains. */
-  streams: Set<ServerCall>;
+  calls: OpenCalls;
 }
 
 export interface HandledMethod {
@@ -33,6 +33,7 @@ export function handleUnary(environment: HandlerEnvironment, method: HandledMeth
   return async (request: unknown, context: CallContext): Promise<unknown> => {
     const startedAt = performance.now();
     const call = new ServerCall(context, environment.defaultDeadlineMs);
+    environment.calls.add(call, false);
     try {
       const fleet = await call.open(environment.authenticate, environment.log);
       const answer = implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }));
@@ -42,6 +43,7 @@ export function handleUnary(environment: HandlerEnvironment, method: HandledMeth
     } catch (error) {
       throw failed(error, call, context, environment, method, startedAt);
     } finally {
+      environment.calls.remove(call);
       call.dispose();
     }
   };
@@ -80,7 +82,7 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
     this.#call = new ServerCall(context, null);
     this.#start = (fleet) =>
       implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }))[Symbol.asyncIterator]();
-    environment.streams.add(this.#call);
+    environment.calls.add(this.#call, true);
     this.#call.signal.addEventListener("abort", this.#onAbort);
   }
 
@@ -139,7 +141,7 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
     this.#ended = true;
     this.#call.signal.removeEventListener("abort", this.#onAbort);
     this.#call.dispose();
-    this.#environment.streams.delete(this.#call);
+    this.#environment.calls.remove(this.#call);
   }
 }
 

@@ -120,7 +120,10 @@ export class ChannelPool {
   }
 
   #idle(key: string, entry: Entry): void {
-    if (this.#entries.get(key) !== entry) return this.#close(entry);
+    if (this.#entries.get(key) !== entry) {
+      this.#close(entry);
+      return;
+    }
     entry.idleTimer = setTimeout(() => {
       this.#entries.delete(key);
       this.#close(entry);

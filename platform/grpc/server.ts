@@ -5,10 +5,11 @@ import type { Logger } from "../observability/log.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import type { Authenticate } from "./authenticate.ts";
 import type { FleetContext } from "./call-context.ts";
-import { callFactsInterceptor } from "./call-facts.ts";
+import { ServerSessions } from "./call-facts.ts";
 import { type HandlerEnvironment, handleStream, handleUnary } from "./call-handlers.ts";
 import { HealthService } from "./health.ts";
 import { formatHostPort, parseHostPort, resolvesToLoopback } from "./listen-address.ts";
+import { OpenCalls } from "./open-calls.ts";
 import { addReflection } from "./reflection.ts";
 import { withSafeMessages } from "./request-decoding.ts";
 import { MethodMetrics } from "./server-metrics.ts";
@@ -61,6 +62,8 @@ export function grpcService<Service extends TsProtoServiceDefinition>(
 }
 
 const MIB = 1024 * 1024;
+/** For the last answers to leave, once their methods are done. */
+const FLUSH_MS = 500;
 
 /** A gRPC server; see the methods of `GrpcServer`. */
 export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
@@ -73,19 +76,20 @@ class FleetGrpcServer implements GrpcServer {
   readonly #environment: HandlerEnvironment;
   readonly #services: string[] = [];
   readonly #health = new HealthService();
+  readonly #sessions = new ServerSessions();
   #stopped: Promise<void> | null = null;
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
-    this.#server = createServer(serverOptions(options));
+    this.#server = createServer(serverOptions(options, this.#sessions));
     this.#environment = {
       log: options.log,
       authenticate: options.authenticate,
       defaultDeadlineMs: options.defaultDeadlineMs ?? 60_000,
-      streams: new Set(),
+      calls: new OpenCalls(),
     };
     options.metrics.gauge("grpc_server_open_streams", "Server streams that are open now.", [], (gauge) =>
-      gauge.set(this.#environment.streams.size),
+      gauge.set(this.#environment.calls.streams),
     );
   }
 
@@ -130,14 +134,16 @@ class FleetGrpcServer implements GrpcServer {
   }
 
   async #stop(graceMs: number): Promise<void> {
+    const { calls } = this.#environment;
+    const draining = new FleetError("DRAINING", "The server is stopping: connect again.");
     this.#health.stop();
-    for (const call of this.#environment.streams) call.abort(new FleetError("DRAINING", "The server is stopping: connect again."));
-    let timer: NodeJS.Timeout | undefined;
-    const graceOver = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, graceMs);
-    });
-    await Promise.race([this.#server.shutdown().catch(() => undefined), graceOver]);
-    clearTimeout(timer);
+    const closed = this.#server.shutdown().catch(() => undefined);
+    calls.abortStreams(draining);
+    // A connection that only stays open must not use up the time of those that work.
+    await within(graceMs, closed, calls.empty());
+    calls.abortAll(draining);
+    await within(Math.min(graceMs, FLUSH_MS), closed);
+    this.#sessions.destroy();
     this.#server.forceShutdown();
   }
 
@@ -156,9 +162,22 @@ class FleetGrpcServer implements GrpcServer {
   }
 }
 
-function serverOptions({ maxRequestBytes = 4 * MIB, maxConcurrentStreams = 256 }: GrpcServerOptions): ServerOptions {
+/** Resolves with the first of them, and after `ms` at the latest. */
+async function within(ms: number, ...promises: Array<Promise<void>>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const time = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([...promises, time]);
+  clearTimeout(timer);
+}
+
+function serverOptions(
+  { maxRequestBytes = 4 * MIB, maxConcurrentStreams = 256 }: GrpcServerOptions,
+  sessions: ServerSessions,
+): ServerOptions {
   return {
-    interceptors: [callFactsInterceptor],
+    interceptors: [sessions.interceptor],
     "grpc.max_receive_message_length": maxRequestBytes,
     // What is sent is made here and bounded by its page size; this only stops the absurd.
     "grpc.max_send_message_length": 64 * MIB,
