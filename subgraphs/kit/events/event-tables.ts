@@ -10,10 +10,12 @@ import { Migration } from "../store/migrations.ts";
 export class CreateEventLog20261101 extends Migration {
   override up(): void {
     const { int64 } = this.types;
+    // Snapshots are paged by object id: bytewise on both, whatever the server's locale.
+    const bytes = this.dialect === "sqlite" ? "text" : 'text collate "C"';
     this.addSql(`create table event_log (
       stream text not null,
       seq ${int64} not null,
-      object_id text not null,
+      object_id ${bytes} not null,
       type text not null,
       at ${int64} not null,
       object text not null,
