@@ -1,8 +1,5 @@
-import type { Channel } from "nice-grpc";
 import { authenticateByCertificate } from "../../platform/grpc/authenticate.ts";
-import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { ChannelPool } from "../../platform/grpc/channel-pool.ts";
-import { grpcClient } from "../../platform/grpc/client.ts";
 import {
   createGrpcServer,
   type FleetServiceImplementation,
@@ -78,24 +75,20 @@ export class AgentFleet {
     return { server, port: bound, address: `127.0.0.1:${bound}` };
   }
 
-  /** A channel to the agents' port, as the control plane or with another certificate. */
-  channel(address: string, pair: KeyPair = this.control): Channel {
-    const tls = { caPem: this.ca.certificatePem, ...pair, peerUri: "fleetgraph://control/*" };
-    return this.keep(createGrpcChannel(address, tls, { reconnectMs: { first: 100, longest: 200 } }), (channel) => channel.close());
+  /** Connections with a certificate, the control plane's own unless told otherwise. */
+  pool(pair: KeyPair = this.control): ChannelPool {
+    const credentials = () => ({ ...pair, caPem: this.ca.certificatePem });
+    return this.keep(new ChannelPool({ credentials, settings: { reconnectMs: { first: 100, longest: 200 } } }), (pool) => pool.close());
   }
 
-  /** Not started yet. */
-  directory(address: string): AgentDirectory {
-    const clusters = grpcClient(ClusterServiceDefinition, this.channel(address));
+  /** Not started yet. `address`: of the agents' port. */
+  directory(address: string, pool: ChannelPool = this.pool()): AgentDirectory {
+    const clusters = () => pool.lease({ address, peerUri: "fleetgraph://control/*" });
     const directory = new AgentDirectory({ clusters, log: this.log, metrics: this.metrics, pauseMs: { first: 20, longest: 100 } });
     return this.keep(directory, () => directory.stop());
   }
 
   calls(directory: AgentDirectory, limits: Partial<AgentCallLimits> = {}): AgentCalls {
-    const credentials = () => ({ ...this.control, caPem: this.ca.certificatePem });
-    const pool = this.keep(new ChannelPool({ credentials, settings: { reconnectMs: { first: 100, longest: 200 } } }), (opened) =>
-      opened.close(),
-    );
-    return new AgentCalls({ directory, pool, metrics: this.metrics, limits });
+    return new AgentCalls({ directory, pool: this.pool(), metrics: this.metrics, limits });
   }
 }

@@ -1,4 +1,4 @@
-import { FleetError } from "../../platform/errors/fleet-error.ts";
+import { FleetError, notFound } from "../../platform/errors/fleet-error.ts";
 import { Node, type NodeEvent, NodeStatus, type WatchNodesRequest } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { EventType } from "../../schema/generated/proto/hypervisor/v1/common.ts";
 import { type ClusterMethods, clusterMethods } from "./cluster-service.ts";
@@ -48,7 +48,14 @@ export class WatchableCluster {
   }
 
   get methods(): ClusterMethods {
-    return clusterMethods({ watchNodes: (request, { fleet }) => this.#watch(request, fleet.signal) });
+    return clusterMethods({
+      watchNodes: (request, { fleet }) => this.#watch(request, fleet.signal),
+      getNode: async ({ nodeId }) => {
+        const node = this.nodes.get(nodeId);
+        if (!node) throw notFound("Node", nodeId);
+        return node;
+      },
+    });
   }
 
   async *#watch(request: WatchNodesRequest, signal: AbortSignal): AsyncGenerator<NodeEvent> {

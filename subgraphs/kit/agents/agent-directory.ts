@@ -1,14 +1,15 @@
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
-import type { GrpcClient } from "../../../platform/grpc/client.ts";
+import type { ChannelLease } from "../../../platform/grpc/channel-pool.ts";
 import type { Logger } from "../../../platform/observability/log.ts";
 import type { Metrics } from "../../../platform/observability/metrics.ts";
-import type { ClusterServiceDefinition, NodeEvent } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import type { RequestContext } from "../../../platform/request-context.ts";
+import { ClusterServiceDefinition, type NodeEvent } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { EventType } from "../../../schema/generated/proto/hypervisor/v1/common.ts";
 import { type NodeRecord, nodeRecord } from "./node-record.ts";
 
 export interface AgentDirectoryOptions {
-  /** ClusterService, called as the control plane. */
-  clusters: GrpcClient<typeof ClusterServiceDefinition>;
+  /** A connection to ClusterService, as the control plane. Asked for each watch, so that a renewed certificate is taken then. */
+  clusters: () => ChannelLease | Promise<ChannelLease>;
   log: Logger;
   metrics: Metrics;
   /** The first and the longest pause before watching again, in milliseconds, varied by half; 200 and 10,000 by default. */
@@ -21,6 +22,8 @@ export interface DirectoryListener {
   /** All nodes are known, after a start or after the cursor had expired: those that are not in the directory no longer exist. */
   onSnapshot?(): void;
 }
+
+const LOOK_UP_MS = 2000;
 
 /**
  * All nodes, as ClusterService.WatchNodes tells them: a snapshot first, then changes. When the stream is lost it goes on behind its
@@ -57,6 +60,21 @@ export class AgentDirectory {
 
   get(nodeId: string): NodeRecord | undefined {
     return this.#nodes.get(nodeId);
+  }
+
+  /**
+   * The node as ClusterService knows it now: for a node that the watch may not have told of yet, or whose agent seems to have changed.
+   * Null where there is none, or it was deregistered. Throws UNAVAILABLE, DEADLINE_EXCEEDED.
+   */
+  async lookUp(nodeId: string, ctx: Pick<RequestContext, "requestId" | "deadlineAt" | "signal">): Promise<NodeRecord | null> {
+    using lease = await this.#options.clusters();
+    try {
+      const node = await lease.client(ClusterServiceDefinition).getNode({ nodeId }, { context: ctx, deadlineMs: LOOK_UP_MS });
+      return node.deregistered ? null : nodeRecord(node);
+    } catch (error) {
+      if (FleetError.from(error).code === "NOT_FOUND") return null;
+      throw error;
+    }
   }
 
   nodeIds(): IterableIterator<string> {
@@ -107,10 +125,10 @@ export class AgentDirectory {
   async #watch(onEvent: () => void): Promise<void> {
     const resumed = this.#cursor !== "";
     if (!resumed) this.#snapshot = new Set();
-    const events = this.#options.clusters.watchNodes(
-      { after: this.#cursor, snapshot: !resumed, bookmarks: true },
-      { signal: this.#stopping.signal },
-    );
+    using lease = await this.#options.clusters();
+    const events = lease
+      .client(ClusterServiceDefinition)
+      .watchNodes({ after: this.#cursor, snapshot: !resumed, bookmarks: true }, { signal: this.#stopping.signal });
     for await (const event of events) {
       this.#connected.set(1);
       this.#isLost = false;
