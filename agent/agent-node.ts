@@ -39,6 +39,7 @@ export class AgentNode {
   readonly #conditions: HostConditions;
   readonly #session: NodeSession;
   readonly #inventory: InventoryPush;
+  #stateFailed = false;
 
   constructor(options: AgentNodeOptions) {
     const { key, host, connection, state, log } = options;
@@ -49,13 +50,13 @@ export class AgentNode {
       connection,
       reporter: {
         describe: () => this.#describe(),
-        conditions: () => this.#conditions.read(),
+        conditions: () => this.#readConditions(),
         allocated: async () => NOTHING,
         observeClock: (skewMs, uncertaintyMs) => this.#conditions.observeClock(skewMs, uncertaintyMs),
       },
       commands: new CommandRunner(state, options.commands, log),
       nodeId: state.nodeId(key),
-      onRegistered: (nodeId, response) => this.#onRegistered(nodeId, response),
+      onRegistered: (response) => this.#onRegistered(response),
       log,
     });
     this.#inventory = new InventoryPush({ connection, nodeId: () => this.nodeId, read: () => readInventory(host), log });
@@ -96,18 +97,31 @@ export class AgentNode {
     };
   }
 
-  /** A disk that is full does not keep the node out: the control plane knows it by the agent's certificate. */
-  async #onRegistered(nodeId: string, response: RegisterNodeResponse): Promise<void> {
-    const { key, state, connection, log } = this.#options;
-    connection.setEndpoints(response.endpoints);
+  async #readConditions() {
+    await this.#keepId();
+    return this.#conditions.read();
+  }
+
+  async #onRegistered(response: RegisterNodeResponse): Promise<void> {
+    this.#options.connection.setEndpoints(response.endpoints);
+    await this.#keepId();
+    this.#inventory.offerNow();
+  }
+
+  /** A disk that is full does not keep the node out: the control plane knows it by the agent's certificate. Tried until it works. */
+  async #keepId(): Promise<void> {
+    const { key, state, log } = this.#options;
+    const { nodeId } = this;
+    if (nodeId === null || (state.nodeId(key) === nodeId && !this.#stateFailed)) return;
     try {
       await state.setNode(key, nodeId);
+      this.#stateFailed = false;
       this.#conditions.observeState(null);
     } catch (error) {
+      this.#stateFailed = true;
       this.#conditions.observeState(error instanceof Error ? error.message : String(error));
       log.error({ nodeId, err: error }, "the node's id cannot be kept on disk");
     }
-    this.#inventory.offerNow();
   }
 }
 

@@ -28,8 +28,8 @@ export interface NodeSessionOptions {
   commands: CommandRunner;
   /** The id that the node had before; null for a new one. */
   nodeId: string | null;
-  /** Called after every registration. */
-  onRegistered: (nodeId: string, response: RegisterNodeResponse) => Promise<void>;
+  /** Called after every registration, when `nodeId` is set. */
+  onRegistered: (response: RegisterNodeResponse) => Promise<void>;
   log: Logger;
 }
 
@@ -96,7 +96,7 @@ export class NodeSession {
       log.warn({ before: this.#nodeId, nodeId: response.nodeId }, "the control plane gave the node another id");
     }
     this.#nodeId = response.nodeId;
-    await onRegistered(response.nodeId, response);
+    await onRegistered(response);
     log.info({ nodeId: response.nodeId, hostname: request.hostname, again: this.#registered }, "registered");
     this.#registered = true;
     this.#firstRegistration.resolve();
