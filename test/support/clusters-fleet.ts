@@ -7,6 +7,7 @@ import type { Channel } from "nice-grpc";
 import { Client } from "pg";
 import type { Role } from "../../platform/auth/identity.ts";
 import { LocalIssuer } from "../../platform/auth/local-issuer.ts";
+import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { authenticateByCertificate, authenticateByToken } from "../../platform/grpc/authenticate.ts";
 import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
@@ -160,6 +161,24 @@ export class ClustersFleet {
     await client.query(`drop database if exists "${new URL(this.databaseUrl).pathname.slice(1)}" with (force)`);
     await client.end();
   }
+}
+
+/** The error that a call ends with. */
+export async function refusal(call: Promise<unknown>): Promise<FleetError> {
+  try {
+    await call;
+  } catch (error) {
+    if (error instanceof FleetError) return error;
+    throw error;
+  }
+  throw new Error("The call was accepted.");
+}
+
+/** The one error of a GraphQL answer: its code with what goes with it. */
+export function graphqlRefusal(result: ExecutionResult): Record<string, unknown> {
+  const [error] = result.errors ?? [];
+  if (!error) throw new Error(`The request was accepted: ${JSON.stringify(result.data)}`);
+  return { ...error.extensions };
 }
 
 /** What a worker's agent says about it. */
