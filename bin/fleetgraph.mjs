@@ -38,5 +38,7 @@ if (Number.parseInt(process.versions.node, 10) < NEEDED_MAJOR) {
   const main = new URL("../dist/cli/main.js", import.meta.url);
   if (!existsSync(main)) stop("it is not built yet: run `npm run build` first (`npm start` does it by itself).");
   const { run } = await import(main.href);
-  await run(process.argv.slice(2));
+  const code = await run(process.argv.slice(2));
+  // What a failed start left open must not keep the process.
+  if (code !== 0) process.exit(code);
 }

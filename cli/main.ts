@@ -23,17 +23,18 @@ const INTRODUCTION = `One GraphQL for a whole fleet of hosts.
 by themselves, or work on their data. Every setting is also an environment variable or a line in fleetgraph.yaml:
 see docs/configuration.md.`;
 
-/** Runs a command line, without the program's name; ends the process with 1 where the command fails, with 2 where it is not understood. */
-export async function run(args: string[]): Promise<void> {
+/**
+ * Runs a command line, without the program's name, and gives the exit code: 1 where the command fails, 2 where it is not understood.
+ * A command that serves gives 0 once it does; the process then lives until it is stopped.
+ */
+export async function run(args: string[]): Promise<number> {
   try {
     await program().parseAsync(args, { from: "user" });
+    return 0;
   } catch (error) {
-    if (error instanceof CommanderError) {
-      process.exitCode = error.exitCode === 0 ? 0 : MISUSED;
-      return;
-    }
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : MISUSED;
     process.stderr.write(`fleetgraph: ${explain(error)}\n`);
-    process.exit(error instanceof ConfigError ? MISUSED : FAILED);
+    return error instanceof ConfigError ? MISUSED : FAILED;
   }
 }
 

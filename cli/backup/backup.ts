@@ -3,13 +3,11 @@ import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../../platform/config/settings.ts";
 import { StartError } from "../process/start-error.ts";
+import { SUBGRAPHS } from "../subgraphs.ts";
 import { fleetgraphVersion } from "../version.ts";
 import { databaseAddress, dumpDatabase } from "./databases.ts";
 import { copyFolder, keyFolders } from "./folders.ts";
 import { type Manifest, sha256Of, writeManifest } from "./manifest.ts";
-
-/** The databases that a backup holds, by their subgraph. */
-export const DATABASES = ["clusters", "nodes"] as const;
 
 /**
  * Writes databases, CA, token key and the local agent's identity to a new folder, while everything goes on. The manifest comes last:
@@ -20,7 +18,7 @@ export async function backUp(config: Config, dir: string): Promise<string[]> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const manifest: Manifest = { format: 1, version: fleetgraphVersion(), createdAt: new Date().toISOString(), databases: {}, folders: {} };
   const told: string[] = [];
-  for (const name of DATABASES) {
+  for (const name of SUBGRAPHS) {
     const address = databaseAddress(config[`database.${name}`]);
     const file = address.dialect === "sqlite" ? `${name}.db` : `${name}.pgdump`;
     if (await dumpDatabase(address, join(dir, file))) {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Config } from "../../platform/config/settings.ts";
 import { lockDataDirectory } from "../process/data-lock.ts";
 import { StartError } from "../process/start-error.ts";
-import { DATABASES } from "./backup.ts";
+import { SUBGRAPHS } from "../subgraphs.ts";
 import { databaseAddress, holdsData, restoreDatabase } from "./databases.ts";
 import { keyFolders, replaceFolder } from "./folders.ts";
 import { readManifest } from "./manifest.ts";
@@ -14,7 +14,7 @@ import { readManifest } from "./manifest.ts";
  */
 export async function restore(config: Config, dir: string, force: boolean): Promise<string[]> {
   const manifest = await readManifest(dir);
-  const databases = DATABASES.flatMap((name) => {
+  const databases = SUBGRAPHS.flatMap((name) => {
     const saved = manifest.databases[name];
     return saved === undefined ? [] : [{ name, saved, address: databaseAddress(config[`database.${name}`]) }];
   });
@@ -24,7 +24,7 @@ export async function restore(config: Config, dir: string, force: boolean): Prom
     }
   }
   const folders = Object.entries(keyFolders(config)).filter(([name]) => manifest.folders[name] !== undefined);
-  const releases = (["up", "clusters", "nodes"] as const).map((holder) => lockDataDirectory(config.dataDir, holder));
+  const releases = SUBGRAPHS.map((name) => lockDataDirectory(config.dataDir, name));
   try {
     if (!force) {
       for (const { name, address } of databases) if (await holdsData(address)) throw inTheWay(`the database of ${name}`);

@@ -1,18 +1,16 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
+import type { SubgraphName } from "../subgraphs.ts";
 import { StartError } from "./start-error.ts";
 
-/** Processes that hold a data directory: `up`, and each subgraph that runs by itself. */
-export type LockHolder = "up" | "clusters" | "nodes";
-
 /**
- * Keeps two processes of a kind from working on one data directory. The lock is SQLite's own on a file, so that the system drops it
+ * Keeps two processes from running the same subgraph on one data directory. The lock is SQLite's own on a file, so that the system drops it
  * however the process ends. Returns the release. Throws StartError where another process holds it.
  */
-export function lockDataDirectory(dataDir: string, holder: LockHolder): () => void {
+export function lockDataDirectory(dataDir: string, subgraph: SubgraphName): () => void {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const database = new Database(join(dataDir, `${holder}.lock`), { timeout: 0 });
+  const database = new Database(join(dataDir, `${subgraph}.lock`), { timeout: 0 });
   try {
     database.pragma("journal_mode = MEMORY");
     database.exec("BEGIN EXCLUSIVE");

@@ -65,6 +65,12 @@ export function formatDuration(seconds: number): string {
   return `${seconds}s`;
 }
 
+/** A duration without fractions of a second. */
+export function wholeSeconds(min: number, max: number): Kind<number> {
+  const any = duration(min, max);
+  return { ...any, type: any.type.refine(Number.isInteger) };
+}
+
 const UNIT_BYTES: Record<string, number> = { "": 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 
 /** In bytes; written as a number of bytes or with a binary unit. */
@@ -119,7 +125,12 @@ export const httpUrl: Kind<string> = {
   placeholder: "url",
   type: url(["http", "https"]),
 };
-export const natsUrl: Kind<string> = { form: "a URL that begins with nats:// or tls://", placeholder: "url", type: url(["nats", "tls"]) };
+/** Several servers of one cluster stand in one text. */
+export const natsUrl: Kind<string> = {
+  form: "a URL that begins with nats:// or tls:// (or several, commas between)",
+  placeholder: "url",
+  type: z.string().refine((value) => value.split(",").every((one) => url(["nats", "tls"]).safeParse(one.trim()).success)),
+};
 export const databaseUrl: Kind<string> = {
   form: "a database URL (sqlite:/path/file.db or postgresql://user:password@host/name)",
   placeholder: "url",

@@ -14,7 +14,7 @@ export const COMMON_SETTINGS = {
   "cluster.name": withDefault({
     kind: kind.text("name"),
     flag: "--cluster-name",
-    default: "fleet",
+    default: "fleetgraph",
     commands: CLUSTERS,
     description: "The fleet's name, as `clusterInfo` shows it.",
   }),

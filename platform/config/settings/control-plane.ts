@@ -8,7 +8,7 @@ export const CONTROL_PLANE_SETTINGS = {
     kind: kind.host,
     flag: "--control-host",
     default: "127.0.0.1",
-    commands: CLUSTERS,
+    commands: [...CLUSTERS, "token"],
     description: "The address on which agents reach the control plane (mutual TLS).",
   }),
   "control.port": withDefault({
@@ -16,7 +16,7 @@ export const CONTROL_PLANE_SETTINGS = {
     flag: "--control-port",
     default: ({ subgraph }) => (subgraph === "nodes" ? 50_054 : 50_053),
     defaultText: "50053; 50054 for `subgraph nodes`",
-    commands: CLUSTERS,
+    commands: [...CLUSTERS, "token"],
     description: "The port on which agents reach the control plane (mutual TLS).",
   }),
   "control.advertise": withDefault({
@@ -84,14 +84,14 @@ export const CONTROL_PLANE_SETTINGS = {
     description: "Where the nodes subgraph finds the clusters subgraph's gRPC for the control plane.",
   }),
   "lease.heartbeatInterval": withDefault({
-    kind: kind.duration(1, 300),
+    kind: kind.wholeSeconds(1, 300),
     flag: "--heartbeat-interval",
     default: 10,
     commands: CLUSTERS,
     description: "How often agents report.",
   }),
   "lease.ttl": withDefault({
-    kind: kind.duration(2, 3600),
+    kind: kind.wholeSeconds(2, 3600),
     flag: "--lease-ttl",
     default: 30,
     commands: CLUSTERS,
@@ -110,14 +110,15 @@ export const CONTROL_PLANE_SETTINGS = {
     description: "Allocatable memory per memory of the host.",
   }),
   "placement.reserveCpuCores": withDefault({
-    kind: kind.decimal(0, 1024),
+    kind: kind.integer(0, 1024),
     default: 0,
     commands: CLUSTERS,
     description: "Cores of every host that are kept for the host itself.",
   }),
   "placement.reserveMemory": withDefault({
     kind: kind.bytes,
-    default: 0,
+    default: 2 ** 30,
+    defaultText: "1GiB",
     commands: CLUSTERS,
     description: "Memory of every host that is kept for the host itself.",
   }),

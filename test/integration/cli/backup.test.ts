@@ -95,9 +95,9 @@ describe("backup and restore", () => {
     mkdirSync(join(root, "data"));
     await (await deployment("data")).close();
     await backUp(configFor("data"), join(root, "copy"));
-    const release = lockDataDirectory(join(root, "data"), "up");
+    const release = lockDataDirectory(join(root, "data"), "clusters");
     await expect(restore(configFor("data"), join(root, "copy"), true)).rejects.toThrow(/Another process works on the data directory/);
-    expect(() => lockDataDirectory(join(root, "data"), "up")).toThrow(/Another process/);
+    expect(() => lockDataDirectory(join(root, "data"), "clusters")).toThrow(/Another process/);
     release();
     await restore(configFor("data"), join(root, "copy"), true);
     await expect(backUp(configFor("empty"), join(root, "copy2"))).rejects.toThrow(/no database to back up/);

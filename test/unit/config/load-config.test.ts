@@ -115,7 +115,7 @@ describe("mistakes in the configuration", () => {
       'FLEETGRAPH_LOG_LEVEL: "loud" is not one of trace, debug, info, warn, error, fatal, silent.',
       'gateway.port: "seventy" is not a port (0 to 65535).',
       '--grpc-port: "70000" is not a port (0 to 65535).',
-      "nats.url: the value is not a URL that begins with nats:// or tls://.",
+      "nats.url: the value is not a URL that begins with nats:// or tls:// (or several, commas between).",
       'lease.ttl: "5 years" is not a duration from 2s to 1h (such as 30s, 10m, 12h, 7d; a bare number is seconds).',
     ]);
   });

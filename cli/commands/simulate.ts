@@ -1,0 +1,48 @@
+import { join } from "node:path";
+import { Command, Option } from "commander";
+import { integerOption } from "../option-types.ts";
+import { runProcess } from "../process/run-process.ts";
+import { addSettings, configOf } from "../setting-options.ts";
+
+const JOIN_TTL_SECONDS = 86_400;
+
+interface SimulateOptions {
+  nodes: number;
+  prefix: string;
+  concurrency: number;
+}
+
+export function simulateCommand(): Command {
+  const command = new Command("simulate")
+    .description(
+      "Run agents of hosts that are not there: real enrolment, certificates, connections and heartbeats, marked as simulated in the graph. Without --join they join the fleet whose files are in --data. Their identities are kept in DATA/simulated.",
+    )
+    .addOption(new Option("--nodes <number>", "how many").argParser(integerOption(1, 100_000)).makeOptionMandatory())
+    .addOption(new Option("--prefix <name>", "of their hostnames").default("sim"))
+    .addOption(new Option("--concurrency <number>", "how many join at the same time").default(16).argParser(integerOption(1, 1000)))
+    .action(async ({ nodes, prefix, concurrency }: SimulateOptions) => {
+      const loaded = configOf(command, "simulate");
+      const [{ startSimulation }, { joinToken }] = await Promise.all([
+        import("../simulate/simulation.ts"),
+        import("../token/credentials.ts"),
+      ]);
+      await runProcess("simulate", loaded, async ({ config, log, lifecycle }) => {
+        let token = config["agent.joinToken"] === null ? null : Promise.resolve(config["agent.joinToken"]);
+        const simulation = await startSimulation({
+          nodes,
+          prefix,
+          concurrency,
+          stateDir: join(config.dataDir, "simulated"),
+          joinToken: () => {
+            token ??= joinToken(config, { ttlSeconds: JOIN_TTL_SECONDS, uses: nodes });
+            return token;
+          },
+          controlPlane: config["agent.controlPlane"] ?? undefined,
+          log,
+          signal: lifecycle.stopping,
+        });
+        lifecycle.onStop("simulated agents", () => simulation.ended);
+      });
+    });
+  return addSettings(command, "simulate");
+}

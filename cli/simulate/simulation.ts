@@ -1,0 +1,63 @@
+import type { Logger } from "../../platform/observability/log.ts";
+import { startSimulatedAgent } from "./simulated-agent.ts";
+import { SimulatedHost } from "./simulated-host.ts";
+
+/** What has happened so far, over all simulated agents. */
+export interface SimulationCounts {
+  /** Agents with an identity. */
+  joined: number;
+  /** Registrations that were answered, repeated ones too. */
+  registrations: number;
+  /** Heartbeats that were answered. */
+  heartbeats: number;
+}
+
+export interface SimulationOptions {
+  nodes: number;
+  /** Of the hostnames. */
+  prefix: string;
+  /** Agents that join or register at the same time while the simulation starts. */
+  concurrency: number;
+  stateDir: string;
+  /** Asked once per agent that has no identity yet. */
+  joinToken: () => Promise<string>;
+  /** host:port; without it, the one in the join token. */
+  controlPlane: string | undefined;
+  log: Logger;
+  signal: AbortSignal;
+}
+
+const REPORT_MS = 10_000;
+
+/**
+ * Starts many agents, a few at a time, and resolves when all their nodes are registered. `ended` settles after the signal, when all are gone.
+ * Throws what the control plane answers where it refuses an agent.
+ */
+export async function startSimulation(options: SimulationOptions): Promise<{ counts: SimulationCounts; ended: Promise<void> }> {
+  const { nodes, prefix, concurrency, log, signal } = options;
+  const counts: SimulationCounts = { joined: 0, registrations: 0, heartbeats: 0 };
+  const ending: Array<Promise<void>> = [];
+  const failure = new AbortController();
+  const agentsSignal = AbortSignal.any([signal, failure.signal]);
+  let next = 1;
+  const worker = async () => {
+    while (next <= nodes && !agentsSignal.aborted) {
+      const host = new SimulatedHost(prefix, next++);
+      const { ended } = await startSimulatedAgent({ ...options, host, counts, signal: agentsSignal });
+      ending.push(ended);
+    }
+  };
+  const report = setInterval(() => log.info({ nodes, ...counts }, "simulated agents"), REPORT_MS);
+  signal.addEventListener("abort", () => clearInterval(report), { once: true });
+  const startedAt = performance.now();
+  try {
+    await Promise.all(Array.from({ length: Math.min(concurrency, nodes) }, worker));
+  } catch (error) {
+    clearInterval(report);
+    failure.abort(error);
+    await Promise.allSettled(ending);
+    throw error;
+  }
+  log.info({ nodes, ...counts, seconds: Math.round((performance.now() - startedAt) / 1000) }, "all simulated agents are registered");
+  return { counts, ended: Promise.allSettled(ending).then(() => undefined) };
+}
