@@ -5,7 +5,8 @@ import type { Config } from "../../platform/config/settings.ts";
 import { formatHostPort } from "../../platform/grpc/listen-address.ts";
 import { replaceFile } from "../../platform/tls/certificate-files.ts";
 
-const ANY_ADDRESS = ["0.0.0.0", "::"];
+/** Of addresses that stand for all of a machine's: where the machine reaches itself. */
+const LOOPBACK_OF: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 const FILE = "control-address";
 
 /**
@@ -16,7 +17,13 @@ export function advertisedControlAddress(config: Config, port: number = config["
   const [configured] = config["control.advertise"];
   if (configured !== undefined) return configured;
   const host = config["control.host"];
-  return formatHostPort({ host: ANY_ADDRESS.includes(host) ? os.hostname() : host, port });
+  return formatHostPort({ host: host in LOOPBACK_OF ? os.hostname() : host, port });
+}
+
+/** Where this machine itself reaches the control plane that runs on it. */
+export function localControlAddress(config: Config, port: number): string {
+  const host = config["control.host"];
+  return formatHostPort({ host: LOOPBACK_OF[host] ?? host, port });
 }
 
 /** Kept beside the data, so that join tokens name the address that the running control plane has, whatever its flags were. */

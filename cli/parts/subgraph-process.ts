@@ -1,7 +1,6 @@
 import type { TokenVerifier } from "../../platform/auth/jwt.ts";
 import { parseHostPort } from "../../platform/grpc/listen-address.ts";
 import type { GrpcService } from "../../platform/grpc/server.ts";
-import type { Bus } from "../../subgraphs/kit/events/bus.ts";
 import type { StoppableHandler } from "../../subgraphs/kit/graphql/handler.ts";
 import { serveSubgraph } from "../../subgraphs/kit/graphql/serve.ts";
 import { openAuthentication } from "../process/authentication.ts";
@@ -40,7 +39,7 @@ export async function startSubgraph(name: SubgraphName, context: ProcessContext)
     log,
     lifecycle,
   });
-  const subgraph = await start(name, context, { verifier, certificate, bus: startBus(name, context) });
+  const subgraph = await start(name, context, { verifier, certificate });
   const [userServices, agentServices] = [subgraph.grpcServices(), subgraph.agentServices()];
   if (agentServices.length > 0) {
     const port = await startControlGrpc(context, certificate, agentServices);
@@ -55,14 +54,11 @@ export async function startSubgraph(name: SubgraphName, context: ProcessContext)
   log.info({ url: server.url }, `the subgraph ${name} serves`);
 }
 
-interface Needs {
-  verifier: TokenVerifier;
-  certificate: ControlCertificate;
-  bus: Bus;
-}
-
-function start(name: SubgraphName, context: ProcessContext, needs: Needs): Promise<ServedSubgraph> {
-  if (name === "nodes") return startNodes(context, needs);
-  const { verifier, bus, certificate } = needs;
-  return startClusters(context, { verifier, authority: authorityOf(certificate), bus });
+function start(
+  name: SubgraphName,
+  context: ProcessContext,
+  { verifier, certificate }: { verifier: TokenVerifier; certificate: ControlCertificate },
+): Promise<ServedSubgraph> {
+  if (name === "nodes") return startNodes(context, { verifier, certificate, clustersAddress: context.config["nodes.clustersAddress"] });
+  return startClusters(context, { verifier, authority: authorityOf(certificate), bus: startBus(name, context) });
 }

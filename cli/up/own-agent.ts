@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
-import { formatHostPort } from "../../platform/grpc/listen-address.ts";
 import type { ClustersSubgraph } from "../../subgraphs/clusters/main.ts";
 import { formatJoinToken } from "../parts/join-token.ts";
 import { startLocalAgent } from "../parts/local-agent.ts";
@@ -10,23 +9,20 @@ import { StartError } from "../process/start-error.ts";
 export interface OwnAgentOptions {
   clusters: ClustersSubgraph;
   caFingerprint: string;
-  /** Of the control plane, in this process. */
-  controlPort: number;
+  /** host:port of the control plane, in this process. */
+  address: string;
 }
 
 /** How long the start of everything waits for the agent. */
 const WAIT_MS = 3000;
 const JOIN_TTL_SECONDS = 600;
-const ANY_ADDRESS: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
 /**
  * Starts this machine's agent, which joins by itself, and says in a few words how that went. A host that is refused does not keep the
  * graph from being served. Throws StartError where the agent's port cannot be opened.
  */
-export async function startOwnAgent(context: ProcessContext, { clusters, caFingerprint, controlPort }: OwnAgentOptions): Promise<string> {
-  const { config, log, lifecycle } = context;
-  const host = config["control.host"];
-  const address = formatHostPort({ host: ANY_ADDRESS[host] ?? host, port: controlPort });
+export async function startOwnAgent(context: ProcessContext, { clusters, caFingerprint, address }: OwnAgentOptions): Promise<string> {
+  const { log, lifecycle } = context;
   const starting = startLocalAgent(context, {
     controlPlane: address,
     joinToken: async () => {

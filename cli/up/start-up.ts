@@ -3,7 +3,7 @@ import { formatHostPort, parseHostPort } from "../../platform/grpc/listen-addres
 import { missingCapabilities } from "../capabilities/probe.ts";
 import { startBus } from "../parts/bus.ts";
 import { startClusters } from "../parts/clusters.ts";
-import { advertisedControlAddress, saveControlAddress } from "../parts/control-address.ts";
+import { advertisedControlAddress, localControlAddress, saveControlAddress } from "../parts/control-address.ts";
 import { authorityOf, openControlCertificate } from "../parts/control-certificate.ts";
 import { startConfiguredGateway } from "../parts/gateway.ts";
 import { startControlGrpc, startUserGrpc } from "../parts/grpc-servers.ts";
@@ -30,9 +30,14 @@ export async function startUp(context: ProcessContext): Promise<void> {
   });
   const bus = startBus("fleetgraph", context);
   const clusters = await startClusters(context, { verifier, authority: authorityOf(certificate), bus });
-  const nodes = await startNodes(context, { verifier, certificate, bus });
+  // Its port opens last, with the services of both.
+  const localControl = Promise.withResolvers<string>();
+  lifecycle.stopping.addEventListener("abort", () => localControl.reject(lifecycle.stopping.reason));
+  localControl.promise.catch(() => undefined);
+  const nodes = await startNodes(context, { verifier, certificate, clustersAddress: localControl.promise });
   const controlPort = await startControlGrpc(context, certificate, [...clusters.agentServices(), ...nodes.agentServices()]);
-  const controlAddress = advertisedControlAddress(config, controlPort);
+  const [controlAddress, ownAddress] = [advertisedControlAddress(config, controlPort), localControlAddress(config, controlPort)];
+  localControl.resolve(ownAddress);
   await saveControlAddress(config, controlAddress);
   const grpcPort = await startUserGrpc(context, verifier, [...clusters.grpcServices(), ...nodes.grpcServices()]);
   const codes = issuer === null ? null : new SignInCodes({ issuer, tokenTtlSeconds: config["auth.signInTokenTtl"] });
@@ -42,7 +47,7 @@ export async function startUp(context: ProcessContext): Promise<void> {
     subgraphs: { clusters: clusters.handler, nodes: nodes.handler },
   });
   const agent = config["agent.local"]
-    ? await startOwnAgent(context, { clusters, caFingerprint: certificate.ca.fingerprint, controlPort })
+    ? await startOwnAgent(context, { clusters, caFingerprint: certificate.ca.fingerprint, address: ownAddress })
     : null;
   log.info({ url: gateway.url, grpcPort, controlAddress }, "fleetgraph serves");
   process.stdout.write(

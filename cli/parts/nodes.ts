@@ -1,0 +1,31 @@
+import type { TokenVerifier } from "../../platform/auth/jwt.ts";
+import { type NodesSubgraph, startNodesSubgraph } from "../../subgraphs/nodes/main.ts";
+import type { ProcessContext } from "../process/run-process.ts";
+import type { ControlCertificate } from "./control-certificate.ts";
+
+export interface NodesNeeds {
+  verifier: TokenVerifier;
+  certificate: ControlCertificate;
+  /** host:port of the clusters subgraph's gRPC for the control plane. */
+  clustersAddress: string | Promise<string>;
+}
+
+const GRACE_MS = 5000;
+
+/** Starts the nodes subgraph as configured, and stops it with the process. */
+export async function startNodes(
+  { config, log, metrics, lifecycle }: ProcessContext,
+  { verifier, certificate, clustersAddress }: NodesNeeds,
+): Promise<NodesSubgraph> {
+  const nodes = await startNodesSubgraph({
+    databaseUrl: config["database.nodes"],
+    clustersAddress,
+    credentials: () => ({ ...certificate.current(), caPem: certificate.ca.certificatePem }),
+    verifier,
+    log,
+    metrics,
+  });
+  certificate.onRenewed(() => nodes.renewConnections());
+  lifecycle.onStop("nodes", () => nodes.stop(GRACE_MS), GRACE_MS + 5000);
+  return nodes;
+}
