@@ -125,7 +125,7 @@ export class AgentDirectory {
   async #watch(onEvent: () => void): Promise<void> {
     const resumed = this.#cursor !== "";
     if (!resumed) this.#snapshot = new Set();
-    using lease = await this.#options.clusters();
+    using lease = await untilAborted(Promise.resolve(this.#options.clusters()), this.#stopping.signal);
     const events = lease
       .client(ClusterServiceDefinition)
       .watchNodes({ after: this.#cursor, snapshot: !resumed, bookmarks: true }, { signal: this.#stopping.signal });
@@ -185,4 +185,17 @@ function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) done();
     else signal.addEventListener("abort", done, { once: true });
   });
+}
+
+/** The promise, or a rejection when the signal aborts first: an address may never be told. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }

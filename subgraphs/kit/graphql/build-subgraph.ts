@@ -1,7 +1,7 @@
 import "reflect-metadata";
 import { buildSubgraphSchema } from "@apollo/subgraph";
 import { printSchemaWithDirectives } from "@graphql-tools/utils";
-import { type GraphQLResolveInfo, type GraphQLSchema, parse, specifiedDirectives } from "graphql";
+import { type GraphQLResolveInfo, GraphQLSchema, parse, specifiedDirectives } from "graphql";
 import { type BuildSchemaOptions, buildSchemaSync, createResolversMap, type PubSub } from "type-graphql";
 import type { SubgraphContext } from "./context.ts";
 import { RESUMABLE_DEFINITION, RESUMABLE_SPEC_URL } from "./resumable.ts";
@@ -58,7 +58,7 @@ export function buildSubgraph<C extends SubgraphContext = SubgraphContext>(optio
     validate: false,
     skipCheck: true,
   });
-  const types = printSchemaWithDirectives(plain);
+  const types = printSchemaWithDirectives(withoutEmptyQuery(plain));
   const sdl = `${header(types)}\n\n${types}\n`;
   const resolvers = createResolversMap(plain) as Record<string, Record<string, unknown>>;
   for (const [name, resolve] of Object.entries(options.references ?? {})) {
@@ -67,6 +67,12 @@ export function buildSubgraph<C extends SubgraphContext = SubgraphContext>(optio
   // The two maps have the same shape; their declared types differ in how they spell it.
   const schema = buildSubgraphSchema([{ typeDefs: parse(sdl), resolvers: resolvers as never }]);
   return { schema, sdl };
+}
+
+/** A subgraph that only adds to others' entities has no queries of its own; type-graphql makes an empty type all the same. */
+function withoutEmptyQuery(schema: GraphQLSchema): GraphQLSchema {
+  if (Object.keys(schema.getQueryType()?.getFields() ?? {}).length > 0) return schema;
+  return new GraphQLSchema({ ...schema.toConfig(), query: null, types: schema.toConfig().types.filter(({ name }) => name !== "Query") });
 }
 
 /** Imports only what is used: composition hints at the rest. */
