@@ -1,0 +1,76 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/** A second host on this machine: a network namespace of its own, joined to this one by a veth pair. Needs root and iproute2. */
+export class NetworkNamespace {
+  readonly name: string;
+  /** This machine's address on the link. */
+  readonly hostAddress: string;
+  /** The namespace's address on the link. */
+  readonly address: string;
+  private readonly link: string;
+
+  private constructor(name: string, hostAddress: string, address: string) {
+    this.name = name;
+    this.hostAddress = hostAddress;
+    this.address = address;
+    this.link = `v${name}`;
+  }
+
+  /** `index` (0–99) keeps several apart; the name carries the pid, so that concurrent runs do not meet. */
+  static async create(index: number): Promise<NetworkNamespace> {
+    const name = `fg${process.pid}x${index}`;
+    const subnet = `10.${213 + Math.floor(index / 50)}.${process.pid % 250}`;
+    const base = (index % 50) * 4;
+    const namespace = new NetworkNamespace(name, `${subnet}.${base + 1}`, `${subnet}.${base + 2}`);
+    await ip("netns", "add", name);
+    try {
+      await ip("link", "add", namespace.link, "type", "veth", "peer", "name", "eth0", "netns", name);
+      await ip("addr", "add", `${namespace.hostAddress}/30`, "dev", namespace.link);
+      await ip("link", "set", namespace.link, "up");
+      await ip("-n", name, "addr", "add", `${namespace.address}/30`, "dev", "eth0");
+      await ip("-n", name, "link", "set", "eth0", "up");
+      await ip("-n", name, "link", "set", "lo", "up");
+      await ip("-n", name, "route", "add", "default", "via", namespace.hostAddress);
+    } catch (error) {
+      await namespace.remove();
+      throw error;
+    }
+    return namespace;
+  }
+
+  /** The words that run a command in here. */
+  get prefix(): string[] {
+    return ["ip", "netns", "exec", this.name];
+  }
+
+  /** Pulls the cable: packets vanish, sockets stay as they are. */
+  async cut(): Promise<void> {
+    await ip("link", "set", this.link, "down");
+  }
+
+  async mend(): Promise<void> {
+    await ip("link", "set", this.link, "up");
+    await ip("-n", this.name, "route", "replace", "default", "via", this.hostAddress);
+  }
+
+  async remove(): Promise<void> {
+    await ip("link", "del", this.link).catch(() => {});
+    await ip("netns", "del", this.name).catch(() => {});
+  }
+}
+
+async function ip(...args: string[]): Promise<void> {
+  await run("ip", args, { timeout: 10_000 });
+}
+
+/** Why namespaces cannot be made here, or null where they can. */
+export async function namespacesUnavailable(): Promise<string | null> {
+  if (process.getuid?.() !== 0) return "network namespaces need root";
+  return await ip("netns", "list").then(
+    () => null,
+    (error: Error) => `\`ip netns\` does not work: ${error.message}`,
+  );
+}

@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+
+const FLEETGRAPH = fileURLToPath(new URL("../../bin/fleetgraph.mjs", import.meta.url));
+
+export interface PartOptions {
+  name: string;
+  /** The command line behind `fleetgraph`. */
+  args: string[];
+  environment?: Record<string, string>;
+  /** Where its output is kept, one file per part. */
+  logDirectory: string;
+  /** True once it serves. Asked every 50 ms. */
+  ready: () => Promise<boolean>;
+  /** Run through another command, such as `ip netns exec NAME`. */
+  prefix?: string[];
+}
+
+/** One process of a deployment: started, killed without warning, started again. */
+export class Part {
+  private child: ChildProcess | null = null;
+  private exited: Promise<void> = Promise.resolve();
+  private readonly log: WriteStream;
+
+  private readonly options: PartOptions;
+
+  constructor(options: PartOptions) {
+    this.options = options;
+    mkdirSync(options.logDirectory, { recursive: true });
+    this.log = createWriteStream(`${options.logDirectory}/${options.name}.log`, { flags: "a" });
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
+  /** Starts the process and returns at once. */
+  spawn(): void {
+    const [command, ...args] = [...(this.options.prefix ?? []), process.execPath, FLEETGRAPH, ...this.options.args];
+    const child = spawn(command as string, args, {
+      env: { ...process.env, FLEETGRAPH_LOG_LEVEL: "info", ...this.options.environment },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child.stdout.pipe(this.log, { end: false });
+    child.stderr.pipe(this.log, { end: false });
+    this.child = child;
+    this.exited = new Promise((resolve) => child.once("exit", () => resolve()));
+  }
+
+  /** Starts the process and waits until it serves. */
+  async start(timeoutMs = 30_000): Promise<void> {
+    this.spawn();
+    await this.waitReady(timeoutMs);
+  }
+
+  async waitReady(timeoutMs = 30_000): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (!(await this.options.ready().catch(() => false))) {
+      if (this.child?.exitCode !== null && this.child?.exitCode !== undefined) {
+        throw new Error(`${this.name} ended with ${this.child.exitCode}; see ${this.log.path}`);
+      }
+      if (performance.now() > deadline) throw new Error(`${this.name} was not ready within ${timeoutMs} ms; see ${this.log.path}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** SIGKILL: no goodbye. Resolves when the process is gone. */
+  async kill(): Promise<void> {
+    this.child?.kill("SIGKILL");
+    await this.exited;
+  }
+
+  /** SIGTERM, then SIGKILL after `graceMs`. */
+  async stop(graceMs = 10_000): Promise<void> {
+    this.child?.kill("SIGTERM");
+    const timer = setTimeout(() => this.child?.kill("SIGKILL"), graceMs);
+    await this.exited;
+    clearTimeout(timer);
+    this.log.end();
+  }
+}
+
+/** Ports that were free a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
