@@ -45,7 +45,7 @@ export function clusterService(
         const page = { first: request.pageSize === 0 ? null : request.pageSize, after: textOrNull(request.pageToken) };
         const list = await services.queries.list(fleet, filterFromMessage(request, request.deregistered), page);
         return {
-          nodes: list.edges.map((edge) => nodeToMessage(edge.node)),
+          nodes: list.nodes.map(nodeToMessage),
           nextPageToken: list.pageInfo.hasNextPage ? (list.pageInfo.endCursor ?? "") : "",
           totalCount: list.totalCount,
           watchCursor: list.watchCursor,

@@ -4,9 +4,11 @@ import { Migration } from "../../kit/store/migrations.ts";
 export class CreateNodes20261120 extends Migration {
   override up(): void {
     const { timestamp, json, boolean, int64 } = this.types;
+    // Lists are in the order of bytes on both databases.
+    const name = this.dialect === "postgresql" ? 'text collate "C"' : "text";
     this.addSql(`create table node (
-      id text not null primary key,
-      hostname text not null,
+      id ${name} not null primary key,
+      hostname ${name} not null,
       ip text,
       port integer,
       role text,

@@ -3,6 +3,7 @@ import { FleetError, invalidArgument } from "../../../platform/errors/fleet-erro
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { LogEvent } from "../../kit/events/event.ts";
 import type { EventLog } from "../../kit/events/event-log.ts";
+import { type Connection, type ConnectionArguments, connection } from "../../kit/pagination.ts";
 import type { EntityManager } from "../../kit/store/orm.ts";
 import type { ClustersConfig } from "../config.ts";
 import { Node } from "../entities/node.ts";
@@ -10,7 +11,6 @@ import { NodeLiveness } from "../entities/node-liveness.ts";
 import { checkId, checkListLength } from "./input-checks.ts";
 import { filterMatcher, filterQuery } from "./node-filter.ts";
 import { checkFilter, type RawNodeFilter } from "./node-input.ts";
-import { type Page, type PageRequest, readPage } from "./node-pages.ts";
 import { mayReadNode, nodeNotFound } from "./node-rights.ts";
 import { type NodeTotals, nodeTotals } from "./node-totals.ts";
 import { NODE_STREAM, type NodeView, type Resources } from "./node-types.ts";
@@ -19,7 +19,7 @@ import type { NodeWriter } from "./node-writer.ts";
 /** Node ids that one watch may name. */
 const MAX_WATCHED_IDS = 1_000;
 
-export interface NodeList extends Page<NodeView> {
+export interface NodeList extends Connection<NodeView> {
   watchCursor: string;
 }
 
@@ -69,18 +69,19 @@ export class NodeQueries {
   }
 
   /** By hostname. Rights: viewer. */
-  async list(ctx: RequestContext, rawFilter: RawNodeFilter | null | undefined, page: PageRequest): Promise<NodeList> {
+  async list(ctx: RequestContext, rawFilter: RawNodeFilter | null | undefined, page: ConnectionArguments): Promise<NodeList> {
     requireRole(ctx.identity, "viewer");
     const filter = checkFilter(rawFilter);
     const watchCursor = await this.#log.cursor(NODE_STREAM);
     return this.#writer.store.read(async (em) => {
-      const rows = await readPage(em, Node, { where: filterQuery(filter), orderBy: ["hostname", "id"], page });
-      const views = await this.#viewsOf(
+      const { nodes, edges, ...rest } = await connection(
         em,
-        rows.edges.map((edge) => edge.node),
+        { list: "nodes", entity: Node, where: filterQuery(filter), sort: "hostname" },
+        page,
       );
-      const edges = rows.edges.map(({ node, cursor }) => ({ node: views.get(node.id) as NodeView, cursor }));
-      return { ...rows, edges, watchCursor };
+      const views = await this.#viewsOf(em, nodes);
+      const view = (node: Node) => views.get(node.id) as NodeView;
+      return { ...rest, nodes: nodes.map(view), edges: edges.map(({ cursor, node }) => ({ cursor, node: view(node) })), watchCursor };
     });
   }
 
