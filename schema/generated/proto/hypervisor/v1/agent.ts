@@ -53,9 +53,12 @@ export interface GetHardwareUsageRequest {
 
 /** A value that could not be read, and why. */
 export interface UnavailableField {
-  /** The path in the message, such as "cpu.model". */
+  /**
+   * The path under the host's hardware, in lower camel case: "cpu.physicalCores", "numa[1].cpus", "memory.availableBytes",
+   * "virtualization.nested". A whole part that cannot be read is named alone: "cpu", "numa", "hugePages".
+   */
   field: string;
-  /** One word in CAPITALS, such as NOT_PRESENT, NO_PERMISSION, NOT_SUPPORTED. */
+  /** NOT_PRESENT, NO_PERMISSION, NOT_SUPPORTED (by this hardware, firmware or kernel), MALFORMED or UNREADABLE. */
   reason: string;
   message: string;
 }
@@ -71,22 +74,30 @@ export interface HardwareInventory {
 }
 
 export interface CpuInventory {
+  /**
+   * Model and vendor as lscpu writes them, such as "AMD EPYC" of "AuthenticAMD"; several, where a host has cores of several kinds,
+   * joined by " + ".
+   */
   model?: string | undefined;
   vendor?:
     | string
     | undefined;
-  /** As `uname -m` writes it: x86_64, aarch64. */
+  /** As `uname -m` writes it: x86_64, aarch64; empty where it is not known. */
   architecture: string;
   sockets?:
     | number
     | undefined;
-  /** In the whole host. */
+  /** In the whole host, counting those of which a logical CPU is online. */
   physicalCores?:
     | number
     | undefined;
   /** Logical CPUs that are online. */
   threads: number;
-  threadsPerCore?: number | undefined;
+  /** The most that a core has. */
+  threadsPerCore?:
+    | number
+    | undefined;
+  /** Base and highest frequency of the fastest CPU. */
   baseMhz?: number | undefined;
   maxMhz?: number | undefined;
   caches: CpuCache[];
@@ -129,18 +140,21 @@ export interface HugePageSize {
 }
 
 export interface VirtualizationFeatures {
-  /** VT-x or AMD-V. */
+  /** VT-x, AMD-V, or Arm's EL2. */
   hardware?:
     | boolean
     | undefined;
-  /** "VT-x", "AMD-V"; empty where there is none. */
+  /** "VT-x", "AMD-V", "Arm EL2"; empty where there is none. */
   technology: string;
-  /** EPT or NPT. */
+  /** EPT, NPT, or Arm's stage 2. */
   nestedPaging?:
     | boolean
     | undefined;
   /** VT-d, AMD-Vi or an SMMU that is in use. */
-  iommu?: boolean | undefined;
+  iommu?:
+    | boolean
+    | undefined;
+  /** Guests can have virtual machines of their own. */
   nested?: boolean | undefined;
 }
 
