@@ -15,7 +15,7 @@ export async function startLocalAgent(
       listen: { host, port },
       hostname: config["agent.hostname"] ?? undefined,
       address: config["agent.address"] ?? undefined,
-      log: log.child({ name: "agent" }),
+      log: log.child({ part: "agent" }),
       metrics,
     }),
   );
