@@ -1,0 +1,207 @@
+/* eslint-disable */
+/** Internal type. DO NOT USE DIRECTLY. */
+type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
+/** Internal type. DO NOT USE DIRECTLY. */
+export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+import type { DocumentTypeDecoration } from '@graphql-typed-document-node/core';
+/** What happened to an object that is watched. */
+export type EventType =
+  /** It exists now, or now matches the filter. */
+  | 'ADDED'
+  /** Nothing happened up to this cursor. There is no object. */
+  | 'BOOKMARK'
+  /** It is gone, or no longer matches the filter; the object is its last state. */
+  | 'DELETED'
+  /** It has changed. */
+  | 'MODIFIED';
+
+/** One entry of a map. A key may occur once. */
+export type KeyValueInput = {
+  key: string;
+  value: string;
+};
+
+/** What is observed of a node. See also Node.maintenance, which is intended. */
+export type NodeStatus =
+  /** Its agent says that it cannot; the conditions say why. */
+  | 'NOT_READY'
+  /** Registered, and no heartbeat came yet. */
+  | 'PENDING'
+  /** Its agent says that it can run instances. */
+  | 'READY'
+  /** Nothing was heard of it for the time of its lease (condition Ready = Unknown, reason LeaseExpired). */
+  | 'UNKNOWN';
+
+/** What is left out stays as it is, null clears. */
+export type UpdateNodeInput = {
+  /** Replaces all of them. */
+  annotations?: Array<KeyValueInput> | null | undefined;
+  /** Replaces all of them. */
+  labels?: Array<KeyValueInput> | null | undefined;
+  nodeId: string;
+  region?: string | null | undefined;
+  zone?: string | null | undefined;
+};
+
+export type ClusterInfoQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ClusterInfoQuery = { clusterInfo: { clusterName: string, totalNodes: number, readyNodes: number, nodesByStatus: Array<{ status: NodeStatus, count: number }>, totalCapacity: { cpuCores: number, memoryBytes: number, diskBytes: number, gpuCount: number } } };
+
+export type LabelNodeMutationVariables = Exact<{ [key: string]: never; }>;
+
+
+export type LabelNodeMutation = { updateNode: { node: { id: string, hostname: string, labels: Array<{ key: string, value: string }> } } };
+
+export type NodeEventsSubscriptionVariables = Exact<{ [key: string]: never; }>;
+
+
+export type NodeEventsSubscription = { nodeEvents: { type: EventType, cursor: string, node: { hostname: string, status: NodeStatus, labels: Array<{ key: string, value: string }>, hardware: { memory: { usedBytes: number | null } } | null } | null } };
+
+export type NodesQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type NodesQuery = { nodes: { totalCount: number, nodes: Array<{ id: string, hostname: string, status: NodeStatus, capacity: { cpuCores: number, memoryBytes: number } | null, hardware: { cpu: { model: string | null }, memory: { totalBytes: number | null }, numa: Array<{ id: number, cpus: Array<number> | null }> | null } | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
+
+export type NodeNamesQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type NodeNamesQuery = { nodes: { totalCount: number, nodes: Array<{ id: string, hostname: string, status: NodeStatus }> } };
+
+export type UpdateNodeMutationVariables = Exact<{
+  input: UpdateNodeInput;
+}>;
+
+
+export type UpdateNodeMutation = { updateNode: { node: { id: string, labels: Array<{ key: string, value: string }> } } };
+
+export class TypedDocumentString<TResult, TVariables>
+  extends String
+  implements DocumentTypeDecoration<TResult, TVariables>
+{
+  __apiType?: NonNullable<DocumentTypeDecoration<TResult, TVariables>['__apiType']>;
+  private value: string;
+  public __meta__?: Record<string, any> | undefined;
+
+  constructor(value: string, __meta__?: Record<string, any> | undefined) {
+    super(value);
+    this.value = value;
+    this.__meta__ = __meta__;
+  }
+
+  override toString(): string & DocumentTypeDecoration<TResult, TVariables> {
+    return this.value;
+  }
+}
+
+export const ClusterInfoDocument = new TypedDocumentString(`
+    query ClusterInfo {
+  clusterInfo {
+    clusterName
+    totalNodes
+    readyNodes
+    nodesByStatus {
+      status
+      count
+    }
+    totalCapacity {
+      cpuCores
+      memoryBytes
+      diskBytes
+      gpuCount
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ClusterInfoQuery, ClusterInfoQueryVariables>;
+export const LabelNodeDocument = new TypedDocumentString(`
+    mutation LabelNode {
+  updateNode(input: {nodeId: "node-…", labels: [{key: "rack", value: "a1"}]}) {
+    node {
+      id
+      hostname
+      labels {
+        key
+        value
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<LabelNodeMutation, LabelNodeMutationVariables>;
+export const NodeEventsDocument = new TypedDocumentString(`
+    subscription NodeEvents {
+  nodeEvents(snapshot: true) {
+    type
+    cursor
+    node {
+      hostname
+      status
+      labels {
+        key
+        value
+      }
+      hardware {
+        memory {
+          usedBytes
+        }
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<NodeEventsSubscription, NodeEventsSubscriptionVariables>;
+export const NodesDocument = new TypedDocumentString(`
+    query Nodes {
+  nodes(first: 20) {
+    nodes {
+      id
+      hostname
+      status
+      capacity {
+        cpuCores
+        memoryBytes
+      }
+      hardware {
+        cpu {
+          model
+        }
+        memory {
+          totalBytes
+        }
+        numa {
+          id
+          cpus
+        }
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+    totalCount
+  }
+}
+    `) as unknown as TypedDocumentString<NodesQuery, NodesQueryVariables>;
+export const NodeNamesDocument = new TypedDocumentString(`
+    query NodeNames {
+  nodes(first: 100) {
+    nodes {
+      id
+      hostname
+      status
+    }
+    totalCount
+  }
+}
+    `) as unknown as TypedDocumentString<NodeNamesQuery, NodeNamesQueryVariables>;
+export const UpdateNodeDocument = new TypedDocumentString(`
+    mutation UpdateNode($input: UpdateNodeInput!) {
+  updateNode(input: $input) {
+    node {
+      id
+      labels {
+        key
+        value
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<UpdateNodeMutation, UpdateNodeMutationVariables>;
