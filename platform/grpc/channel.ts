@@ -1,4 +1,5 @@
-import { createSecureContext, type PeerCertificate, type SecureContext } from "node:tls";
+import { isIP } from "node:net";
+import { checkServerIdentity, createSecureContext, type PeerCertificate, type SecureContext } from "node:tls";
 import { type Channel, ChannelCredentials, type ChannelOptions, createChannel } from "nice-grpc";
 import { FleetError } from "../errors/fleet-error.ts";
 import { formatHostPort, isLoopback, parseHostPort } from "./listen-address.ts";
@@ -25,7 +26,7 @@ export interface ChannelSettings {
   reconnectMs?: { first: number; longest: number };
 }
 
-/** Sent as SNI where the name says nothing: an IP address is not allowed there. */
+/** Sent as SNI instead. */
 const SERVER_NAME = "fleetgraph.internal";
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -42,11 +43,16 @@ export function createGrpcChannel(address: string, tls: ChannelTls | null = null
       reason: "PlaintextRefused",
     });
   }
-  const credentials = tls === null ? ChannelCredentials.createInsecure() : tlsCredentials(tls);
-  return createChannel(formatHostPort(target), credentials, channelOptions(tls, settings));
+  const credentials = tls === null ? ChannelCredentials.createInsecure() : tlsCredentials(tls, target.host);
+  // Where the name in the address is not what is checked, it is not sent as SNI either, which may not be an IP address.
+  const namesHost = tls?.peerUri === undefined && isIP(target.host) === 0;
+  return createChannel(formatHostPort(target), credentials, {
+    ...channelOptions(settings),
+    ...(!namesHost && { "grpc.ssl_target_name_override": SERVER_NAME }),
+  });
 }
 
-function channelOptions(tls: ChannelTls | null, settings: ChannelSettings): ChannelOptions {
+function channelOptions(settings: ChannelSettings): ChannelOptions {
   return {
     "grpc.max_receive_message_length": settings.maxResponseBytes ?? MAX_RESPONSE_BYTES,
     "grpc.keepalive_time_ms": settings.keepaliveMs ?? 20_000,
@@ -62,16 +68,14 @@ function channelOptions(tls: ChannelTls | null, settings: ChannelSettings): Chan
     "grpc.service_config_disable_resolution": 1,
     // A repeated call is the caller's decision.
     "grpc.enable_retries": 0,
-    ...(tls?.peerUri !== undefined && { "grpc.ssl_target_name_override": SERVER_NAME }),
   };
 }
 
-function tlsCredentials({ peerUri, ...tls }: ChannelTls): ChannelCredentials {
-  const context = secureContext(tls);
-  return ChannelCredentials.createFromSecureContext(
-    context,
-    peerUri === undefined ? {} : { checkServerIdentity: (_host, certificate) => checkPeerUri(certificate, peerUri) },
-  );
+function tlsCredentials({ peerUri, ...tls }: ChannelTls, host: string): ChannelCredentials {
+  return ChannelCredentials.createFromSecureContext(secureContext(tls), {
+    checkServerIdentity: (_serverName, certificate) =>
+      peerUri === undefined ? checkServerIdentity(host, certificate) : checkPeerUri(certificate, peerUri),
+  });
 }
 
 function secureContext({ caPem, certificatePem, keyPem }: Omit<ChannelTls, "peerUri">): SecureContext {

@@ -26,7 +26,7 @@ export function toServerError(error: FleetError, trailer: Metadata): ServerError
 
 /** What a call failed with, as the FleetError that the server threw, or as its gRPC status says where the answer is not one of ours. */
 export function fromClientError(error: unknown, trailer: Metadata | undefined): FleetError {
-  if (!(error instanceof ClientError)) return FleetError.from(error);
+  if (!(error instanceof ClientError)) return isClosedChannel(error) ? unavailable(error) : FleetError.from(error);
   const code = trailer?.get(CODE_TRAILER);
   if (trailer === undefined || !isErrorCode(code)) return fromStatus(error);
   return new FleetError(code, error.details, {
@@ -40,6 +40,15 @@ export function fromClientError(error: unknown, trailer: Metadata | undefined): 
 function fromStatus(error: ClientError): FleetError {
   const code = CODE_BY_STATUS.get(error.code as number) ?? "INTERNAL";
   return new FleetError(code, STATUS_TEXT[code] ?? "The call failed.", { cause: error });
+}
+
+/** grpc-js throws a plain Error for a call on a channel that was closed. */
+function isClosedChannel(error: unknown): boolean {
+  return error instanceof Error && error.message === "Channel has been shut down";
+}
+
+function unavailable(cause: unknown): FleetError {
+  return new FleetError("UNAVAILABLE", "The connection is closed.", { cause });
 }
 
 const CODE_BY_STATUS = new Map<GrpcStatus, ErrorCode>();

@@ -1,4 +1,5 @@
-import type { ServerOptions } from "@grpc/grpc-js";
+import { format } from "node:util";
+import { type ServerOptions, setLogger } from "@grpc/grpc-js";
 import { type CallContext, createServer, type Server, type ServiceImplementation, type TsProtoServiceDefinition } from "nice-grpc";
 import { FleetError } from "../errors/fleet-error.ts";
 import type { Logger } from "../observability/log.ts";
@@ -81,6 +82,7 @@ class FleetGrpcServer implements GrpcServer {
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
+    logLibrary(options.log);
     this.#server = createServer(serverOptions(options, this.#sessions));
     this.#environment = {
       log: options.log,
@@ -160,6 +162,12 @@ class FleetGrpcServer implements GrpcServer {
     }
     return handlers;
   }
+}
+
+/** grpc-js speaks on the console unless it is given a log. It has one for the process, so that the last server's is taken. */
+function logLibrary(log: Logger): void {
+  const line = (...words: unknown[]) => log.debug({ text: format(...words) }, "grpc-js");
+  setLogger({ error: line, info: line, debug: line });
 }
 
 /** Resolves with the first of them, and after `ms` at the latest. */

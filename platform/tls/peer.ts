@@ -19,10 +19,15 @@ interface Checked {
   validTo: number;
 }
 
+const REFUSED: Checked = { identity: null, validFrom: 0, validTo: 0 };
+
 interface Checker {
   certificate: X509Certificate;
   publicKey: KeyObject;
+  /** By fingerprint: a peer that connects again is known. */
   seen: LRUCache<string, Checked>;
+  /** By the very bytes, which a connection keeps: its calls need no fingerprint. */
+  connected: WeakMap<Uint8Array, Checked>;
 }
 
 const checkers = new WeakMap<TrustedCa, Checker>();
@@ -30,16 +35,14 @@ const checkers = new WeakMap<TrustedCa, Checker>();
 /**
  * Who the peer is by its certificate (DER): signed by this CA, meant for clients, valid now, with one URI SAN of ours and nothing else
  * that could be read as a name. Null otherwise. The caller knows from TLS that the peer holds the key.
- * Certificates are remembered by fingerprint, so that only the dates are looked at for a call on a known connection.
+ * Certificates are remembered, so that only the dates are looked at for a call on a known connection. The bytes must not be changed later.
  */
 export function identityFromCertificate(rawDer: Uint8Array, ca: TrustedCa, now = Date.now()): CertificateIdentity | null {
-  if (rawDer.byteLength > MAX_CERTIFICATE_BYTES) return null;
   const checker = checkerOf(ca);
-  const fingerprint = hash("sha256", rawDer, "base64");
-  let checked = checker.seen.get(fingerprint);
+  let checked = checker.connected.get(rawDer);
   if (checked === undefined) {
-    checked = check(rawDer, checker);
-    checker.seen.set(fingerprint, checked);
+    checked = checkOnce(rawDer, checker);
+    checker.connected.set(rawDer, checked);
   }
   return now >= checked.validFrom && now < checked.validTo ? checked.identity : null;
 }
@@ -48,24 +51,34 @@ function checkerOf(ca: TrustedCa): Checker {
   let checker = checkers.get(ca);
   if (checker === undefined) {
     const certificate = new X509Certificate(ca.certificateDer);
-    checker = { certificate, publicKey: certificate.publicKey, seen: new LRUCache({ max: MAX_CACHED }) };
+    checker = { certificate, publicKey: certificate.publicKey, seen: new LRUCache({ max: MAX_CACHED }), connected: new WeakMap() };
     checkers.set(ca, checker);
   }
   return checker;
 }
 
+function checkOnce(rawDer: Uint8Array, checker: Checker): Checked {
+  if (rawDer.byteLength > MAX_CERTIFICATE_BYTES) return REFUSED;
+  const fingerprint = hash("sha256", rawDer, "base64");
+  let checked = checker.seen.get(fingerprint);
+  if (checked === undefined) {
+    checked = check(rawDer, checker);
+    checker.seen.set(fingerprint, checked);
+  }
+  return checked;
+}
+
 function check(rawDer: Uint8Array, { certificate: ca, publicKey }: Checker): Checked {
-  const refused: Checked = { identity: null, validFrom: 0, validTo: 0 };
   try {
     const certificate = new X509Certificate(rawDer);
     // checkIssued compares names and key ids; the signature is the proof.
-    if (certificate.ca || !certificate.checkIssued(ca) || !certificate.verify(publicKey)) return refused;
+    if (certificate.ca || !certificate.checkIssued(ca) || !certificate.verify(publicKey)) return REFUSED;
     // Node's `keyUsage` is the extended key usage.
-    if (!certificate.keyUsage?.includes(CLIENT_AUTH)) return refused;
+    if (!certificate.keyUsage?.includes(CLIENT_AUTH)) return REFUSED;
     const identity = identityOf(certificate.subjectAltName);
     return { identity, validFrom: certificate.validFromDate.getTime(), validTo: certificate.validToDate.getTime() };
   } catch {
-    return refused;
+    return REFUSED;
   }
 }
 

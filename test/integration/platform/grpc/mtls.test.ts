@@ -47,10 +47,10 @@ async function ask(
 }
 
 const hour = 3_600_000;
+const forged = async () => oddCertificate(home.dir, { key: (await generateKeys()).privateKey });
 /** Certificates that stand for nobody, each with the reason why. */
 const nobodies: Array<[string, () => Promise<KeyPair>]> = [
   ["of another CA with the same subject", () => agentKeyPair(stranger.ca, "agent-1")],
-  ["that is forged in everything but the signature", async () => oddCertificate(home.dir, { key: (await generateKeys()).privateKey })],
   [
     "that has run out",
     () => oddCertificate(home.dir, { notBefore: new Date(Date.now() - 2 * hour), notAfter: new Date(Date.now() - hour) }),
@@ -81,6 +81,16 @@ describe("where a client certificate is optional", () => {
   test.each([...nobodies, ...nameless])("a certificate %s is refused, not taken for none", async (_what, make) => {
     await using pair = await whoAmI("optional");
     await expect(ask(pair, await make())).rejects.toMatchObject({ code: "UNAUTHENTICATED", reason: "InvalidCertificate" });
+  });
+
+  test("a certificate that is forged in everything but the signature ends its own connection, and no other", async () => {
+    await using pair = await whoAmI("optional");
+    const other = pair.connect({ caPem: home.ca.certificatePem, peerUri: "fleetgraph://control/clusters" });
+    await other.getClusterInfo({});
+    for (let round = 0; round < 5; round += 1) {
+      await expect(ask(pair, await forged())).rejects.toMatchObject({ code: expect.stringMatching(/^(UNAVAILABLE|UNAUTHENTICATED)$/) });
+      await other.getClusterInfo({});
+    }
   });
 
   test("a certificate that runs out while its connection is open is refused from then on", async () => {
@@ -133,14 +143,13 @@ describe("where a client certificate is required", () => {
     });
   });
 
-  test.each([...nobodies, ["at all", async () => undefined] as const])(
-    "a client does not get through the handshake with no certificate %s",
-    async (_what, make) => {
-      await using pair = await whoAmI("required");
-      await expect(ask(pair, await make())).rejects.toMatchObject({ code: "UNAVAILABLE" });
-      expect(pair.lines.filter(({ method }) => method !== undefined)).toEqual([]);
-    },
-  );
+  test.each([...nobodies, ["that is forged in everything but the signature", forged], ["at all", async () => undefined]] as Array<
+    [string, () => Promise<KeyPair | undefined>]
+  >)("a client does not get through the handshake with no certificate %s", async (_what, make) => {
+    await using pair = await whoAmI("required");
+    await expect(ask(pair, await make())).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(pair.lines.filter(({ method }) => method !== undefined)).toEqual([]);
+  });
 });
 
 describe("a client", () => {
