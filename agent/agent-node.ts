@@ -59,7 +59,7 @@ export class AgentNode {
       onRegistered: (response) => this.#onRegistered(response),
       log,
     });
-    this.#inventory = new InventoryPush({ connection, nodeId: () => this.nodeId, read: () => readInventory(host), log });
+    this.#inventory = new InventoryPush({ connection, nodeId: () => this.nodeId, read: (previous) => readInventory(host, previous), log });
   }
 
   get nodeId(): string | null {

@@ -4,12 +4,13 @@ import { InventoryServiceDefinition } from "../../schema/generated/proto/hypervi
 import type { Inventory } from "../hardware/inventory.ts";
 import { Backoff, jittered, pause } from "./backoff.ts";
 import type { ControlPlaneConnection } from "./connection.ts";
-import { doubtsConnection } from "./refusals.ts";
+import { doubtsConnection, reactionTo } from "./refusals.ts";
 
 export interface InventoryPushOptions {
   connection: ControlPlaneConnection;
   nodeId: () => string | null;
-  read: () => Promise<Inventory>;
+  /** Gets what it gave last. */
+  read: (previous: Inventory | null) => Promise<Inventory>;
   log: Logger;
 }
 
@@ -25,6 +26,7 @@ export class InventoryPush {
   readonly #backoff = new Backoff(BACKOFF);
   #wake = new AbortController();
   #offered: { digest: string; at: number } | null = null;
+  #last: Inventory | null = null;
 
   constructor(options: InventoryPushOptions) {
     this.#options = options;
@@ -49,7 +51,7 @@ export class InventoryPush {
         } catch (thrown) {
           if (signal.aborted) break;
           const error = FleetError.from(thrown);
-          pauseMs = this.#backoff.next();
+          pauseMs = reactionTo(error) === "wait" ? jittered(OFFER_EVERY_MS, 0.1) : this.#backoff.next();
           this.#options.log.warn(
             { nodeId, code: error.code, err: error, pauseMs: Math.round(pauseMs) },
             "the inventory cannot be reported",
@@ -62,7 +64,8 @@ export class InventoryPush {
 
   async #offer(nodeId: string, signal: AbortSignal): Promise<void> {
     const { connection, read, log } = this.#options;
-    const { hardware, digest, observedAt } = await read();
+    this.#last = await read(this.#last);
+    const { hardware, digest, observedAt } = this.#last;
     const now = performance.now();
     const known = this.#offered;
     if (known !== null && known.digest === digest && now - known.at < OFFER_EVERY_MS) return;

@@ -37,6 +37,10 @@ export interface NodeSessionOptions {
 const BACKOFF = { firstMs: 2000, longestMs: 15_000 };
 /** Where an operator has to act first. */
 const REFUSED_PAUSE_MS = 60_000;
+/** How often it is looked whether the host still is what it was registered as: memory, disks, addresses can change. */
+const LOOK_EVERY_MS = 60_000;
+/** How often it registers in any case: the answer says where services are, and those may have moved. */
+const REGISTER_EVERY_MS = 3_600_000;
 const MIN_INTERVAL_MS = 200;
 const MAX_INTERVAL_MS = 300_000;
 const DEFAULT_INTERVAL_MS = 10_000;
@@ -47,7 +51,8 @@ export class NodeSession {
   readonly #backoff = new Backoff(BACKOFF);
   readonly #firstRegistration = Promise.withResolvers<void>();
   #nodeId: string | null;
-  #registered = false;
+  /** What the node was last registered as; null before. */
+  #registeredAs: string | null = null;
 
   constructor(options: NodeSessionOptions) {
     this.#options = options;
@@ -97,15 +102,17 @@ export class NodeSession {
     }
     this.#nodeId = response.nodeId;
     await onRegistered(response);
-    log.info({ nodeId: response.nodeId, hostname: request.hostname, again: this.#registered }, "registered");
-    this.#registered = true;
+    log.info({ nodeId: response.nodeId, hostname: request.hostname, again: this.#registeredAs !== null }, "registered");
+    this.#registeredAs = JSON.stringify(request);
     this.#firstRegistration.resolve();
     return intervalMs(response.heartbeatIntervalSeconds);
   }
 
-  /** Returns when the control plane does not know the node; throws when a call fails. The first heartbeat follows at once: it makes the node ready. */
+  /** Returns when the node is to be registered again; throws when a call fails. The first heartbeat follows at once: it makes the node ready. */
   async #heartbeats(firstIntervalMs: number, signal: AbortSignal): Promise<void> {
     let interval = firstIntervalMs;
+    const registerAt = performance.now() + jittered(REGISTER_EVERY_MS, 0.25);
+    let lookAt = performance.now() + LOOK_EVERY_MS;
     while (!signal.aborted) {
       const response = await this.#heartbeat(signal);
       if (!response.accepted) {
@@ -114,6 +121,11 @@ export class NodeSession {
         return;
       }
       interval = intervalMs(response.nextHeartbeatSeconds, interval);
+      if (performance.now() >= registerAt) return;
+      if (performance.now() >= lookAt) {
+        if (JSON.stringify(await this.#options.reporter.describe()) !== this.#registeredAs) return;
+        lookAt = performance.now() + LOOK_EVERY_MS;
+      }
       // Earlier rather than later: the lease is counted from the last one.
       await pause(jittered(interval * 0.95, 0.05), signal);
     }

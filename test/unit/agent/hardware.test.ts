@@ -183,6 +183,16 @@ describe("the inventory", () => {
     expect((await readInventory(captured.host)).digest).not.toBe(first.digest);
   });
 
+  it("is the same from the CPUs that are known, and reads them again when others are online", async () => {
+    await using captured = await openCapturedHost("x86-two-sockets-smt");
+    const first = await readInventory(captured.host);
+    const second = await readInventory(captured.host, first);
+    expect([second.digest, second.hardware]).toEqual([first.digest, first.hardware]);
+    expect(second.cpu).toBe(first.cpu);
+    await captured.change("/sys/devices/system/cpu/online", "0-3\n");
+    expect((await readInventory(captured.host, second)).hardware.cpu).toMatchObject({ sockets: 1, physicalCores: 2, threads: 4 });
+  });
+
   it("survives an empty /sys and /proc with everything null and a reason for it", async () => {
     const host = new LocalHost({ sysRoot: "/nonexistent/sys", procRoot: "/nonexistent/proc" });
     const { hardware } = await readInventory(host);
