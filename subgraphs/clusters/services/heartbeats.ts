@@ -1,5 +1,6 @@
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { ClustersConfig } from "../config.ts";
+import { ClockSkews } from "./clock-skew.ts";
 import { CLOCK_SKEW } from "./conditions.ts";
 import type { LeaseTable } from "./lease-table.ts";
 import type { KnownNode, NodeCache, OpenCommand } from "./node-cache.ts";
@@ -30,6 +31,7 @@ export interface HeartbeatParts {
 /** Signs of life. One that brings no news costs no read and no write: it is remembered here and written in a batch. */
 export class Heartbeats {
   readonly #parts: HeartbeatParts;
+  readonly #skews = new ClockSkews();
 
   constructor(parts: HeartbeatParts) {
     this.#parts = parts;
@@ -48,7 +50,7 @@ export class Heartbeats {
 
     const commands = await this.#acknowledge(known, heartbeat.acknowledgedCommandIds);
     const news = withoutOwnSkew(heartbeat);
-    const skew = known.skew.observe(heartbeat.sentAt, receivedAt.getTime());
+    const skew = this.#skews.observe(known.id, known.skewed, heartbeat.sentAt, receivedAt.getTime());
     if (skew !== undefined || heartbeatNews(known.last, news) !== null) {
       if (!(await this.#store(ctx, news, skew, receivedAt))) return this.#answer(false, [], receivedAt);
     }

@@ -3,7 +3,6 @@ import { LRUCache } from "lru-cache";
 import type { Store } from "../../kit/store/orm.ts";
 import { Node } from "../entities/node.ts";
 import { NodeCommand } from "../entities/node-command.ts";
-import { ClockSkew } from "./clock-skew.ts";
 import { CLOCK_SKEW } from "./conditions.ts";
 import { type LastHeartbeat, lastHeartbeatOf } from "./node-state.ts";
 import type { CommandType, StringMap } from "./node-types.ts";
@@ -20,8 +19,8 @@ export interface KnownNode {
   readonly agentId: string | null;
   readonly deregistered: boolean;
   readonly last: LastHeartbeat;
-  /** Lives from heartbeat to heartbeat. */
-  readonly skew: ClockSkew;
+  /** Its clock is out of step, as its condition says. */
+  readonly skewed: boolean;
   /** Not acknowledged yet, oldest first. */
   readonly commands: readonly OpenCommand[];
 }
@@ -97,13 +96,12 @@ export class NodeCache {
 }
 
 function knownNode(node: Node, commands: NodeCommand[]): KnownNode {
-  const skewed = node.conditions.some(({ type, status }) => type === CLOCK_SKEW && status === "True");
   return {
     id: node.id,
     agentId: node.agentId,
     deregistered: node.deregisteredAt !== null,
     last: lastHeartbeatOf(node),
-    skew: new ClockSkew(skewed),
+    skewed: node.conditions.some(({ type, status }) => type === CLOCK_SKEW && status === "True"),
     commands: commands.slice(0, MAX_COMMANDS).map(({ id, type, parameters }) => ({ id, type, parameters })),
   };
 }

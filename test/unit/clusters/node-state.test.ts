@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ClockSkew } from "../../../subgraphs/clusters/services/clock-skew.ts";
+import { ClockSkews } from "../../../subgraphs/clusters/services/clock-skew.ts";
 import {
   applyAdmission,
   applyByHand,
@@ -138,29 +138,31 @@ describe("a node that leaves and comes back", () => {
 });
 
 describe("clock skew", () => {
-  const second = 1_000;
-
   test("is told by two heartbeats in a row that are more than 5 s off, either way", () => {
     for (const sign of [1, -1]) {
-      const skew = new ClockSkew(false);
-      expect(skew.observe(sign * 5_001, 0)).toBeUndefined();
-      expect(skew.observe(sign * 6_000, 0)).toBe(sign * 6_000);
-      expect(skew.observe(sign * 6_000, 0)).toBeUndefined();
+      const skews = new ClockSkews();
+      expect(skews.observe("a", false, sign * 5_001, 0)).toBeUndefined();
+      expect(skews.observe("b", false, sign * 6_000, 0)).toBeUndefined();
+      expect(skews.observe("a", false, sign * 6_000, 0)).toBe(sign * 6_000);
+      expect(skews.observe("a", true, sign * 6_000, 0)).toBeUndefined();
     }
   });
 
   test("is not told by one late heartbeat, nor by heartbeats without a time", () => {
-    const skew = new ClockSkew(false);
-    expect(skew.observe(0, 60 * second)).toBeUndefined();
-    expect(skew.observe(60 * second, 60 * second)).toBeUndefined();
-    expect(skew.observe(0, 60 * second)).toBeUndefined();
-    expect(skew.observe(null, 60 * second)).toBeUndefined();
+    const skews = new ClockSkews();
+    for (const [sentAt, receivedAt] of [
+      [0, 60_000],
+      [60_000, 60_000],
+      [0, 60_000],
+      [null, 60_000],
+    ] as const) {
+      expect(skews.observe("a", false, sentAt, receivedAt)).toBeUndefined();
+    }
   });
 
   test("ends below 4 s only, so that it does not flap around 5 s", () => {
-    const skew = new ClockSkew(true);
-    for (const off of [4_900, 5_100, 4_500, 4_000]) expect(skew.observe(off, 0)).toBeUndefined();
-    expect(skew.observe(3_900, 0)).toBeUndefined();
-    expect(skew.observe(3_900, 0)).toBeNull();
+    const skews = new ClockSkews();
+    for (const off of [4_900, 5_100, 4_500, 4_000, 3_900]) expect(skews.observe("a", true, off, 0)).toBeUndefined();
+    expect(skews.observe("a", true, 3_900, 0)).toBeNull();
   });
 });
