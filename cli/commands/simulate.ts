@@ -1,10 +1,7 @@
-import { join } from "node:path";
 import { Command, Option } from "commander";
 import { integerOption } from "../option-types.ts";
 import { runProcess } from "../process/run-process.ts";
 import { addSettings, configOf } from "../setting-options.ts";
-
-const JOIN_TTL_SECONDS = 86_400;
 
 interface SimulateOptions {
   nodes: number;
@@ -22,25 +19,10 @@ export function simulateCommand(): Command {
     .addOption(new Option("--concurrency <number>", "how many join at the same time").default(16).argParser(integerOption(1, 1000)))
     .action(async ({ nodes, prefix, concurrency }: SimulateOptions) => {
       const loaded = configOf(command, "simulate");
-      const [{ startSimulation }, { joinToken }] = await Promise.all([
-        import("../simulate/simulation.ts"),
-        import("../token/credentials.ts"),
-      ]);
+      const [{ startSimulation }, { openFleet }] = await Promise.all([import("../simulate/simulation.ts"), import("../simulate/fleet.ts")]);
       await runProcess("simulate", loaded, async ({ config, log, lifecycle }) => {
-        let token = config["agent.joinToken"] === null ? null : Promise.resolve(config["agent.joinToken"]);
-        const simulation = await startSimulation({
-          nodes,
-          prefix,
-          concurrency,
-          stateDir: join(config.dataDir, "simulated"),
-          joinToken: () => {
-            token ??= joinToken(config, { ttlSeconds: JOIN_TTL_SECONDS, uses: nodes });
-            return token;
-          },
-          controlPlane: config["agent.controlPlane"] ?? undefined,
-          log,
-          signal: lifecycle.stopping,
-        });
+        const fleet = await openFleet(config, nodes, lifecycle.stopping);
+        const simulation = await startSimulation({ nodes, prefix, concurrency, ...fleet, log, signal: lifecycle.stopping });
         lifecycle.onStop("simulated agents", () => simulation.ended);
       });
     });

@@ -1,20 +1,20 @@
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CommandRunner } from "../../agent/control-plane/commands.ts";
 import { ControlPlaneConnection } from "../../agent/control-plane/connection.ts";
 import { NodeSession } from "../../agent/control-plane/node-session.ts";
-import { openIdentity } from "../../agent/identity/open-identity.ts";
-import { LOCAL_NODE, StateFile } from "../../agent/identity/state-file.ts";
+import { StateFile } from "../../agent/identity/state-file.ts";
 import type { Logger } from "../../platform/observability/log.ts";
-import { makePrivateDir } from "../../platform/tls/certificate-files.ts";
 import type { SimulatedHost } from "./simulated-host.ts";
+import type { SimulatedIdentities } from "./simulated-identities.ts";
 import type { SimulationCounts } from "./simulation.ts";
 
 export interface SimulatedAgentOptions {
   host: SimulatedHost;
-  /** Of the whole simulation: each agent has a folder in it. */
+  identities: SimulatedIdentities;
+  controlPlane: string;
+  /** Of the whole simulation: an agent that is told to do something notes it in a folder of its own in it. */
   stateDir: string;
-  joinToken: () => Promise<string>;
-  controlPlane: string | undefined;
   counts: SimulationCounts;
   log: Logger;
   signal: AbortSignal;
@@ -26,15 +26,15 @@ export interface SimulatedAgentOptions {
  * Throws where the control plane refuses it.
  */
 export async function startSimulatedAgent(options: SimulatedAgentOptions): Promise<{ ended: Promise<void> }> {
-  const { host, joinToken, controlPlane, counts, signal } = options;
+  const { host, identities, controlPlane, counts, signal } = options;
   const stateDir = join(options.stateDir, host.hostname);
-  await makePrivateDir(stateDir);
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
   const state = await StateFile.open(stateDir);
+  const credentials = await identities.of(host.hostname);
+  counts.joined += 1;
   // Thousands of lines per second would say nothing: what happens is counted.
   const log = options.log.child({}, { level: "error" });
-  const identity = await openIdentity({ stateDir, joinToken, controlPlane, log, signal }, state);
-  counts.joined += 1;
-  const connection = new ControlPlaneConnection(identity.controlPlane, identity.credentials.caPem, identity.credentials);
+  const connection = new ControlPlaneConnection(controlPlane, credentials.caPem, credentials);
   const session = new NodeSession({
     connection,
     reporter: {
@@ -46,10 +46,10 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
       },
     },
     commands: new CommandRunner(state, new Map(), log),
-    nodeId: state.nodeId(LOCAL_NODE),
-    onRegistered: async ({ nodeId }) => {
+    // The control plane knows it by the certificate.
+    nodeId: null,
+    onRegistered: async () => {
       counts.registrations += 1;
-      if (state.nodeId(LOCAL_NODE) !== nodeId) await state.setNode(LOCAL_NODE, nodeId);
     },
     log,
   });

@@ -1,6 +1,7 @@
 import type { Logger } from "../../platform/observability/log.ts";
 import { startSimulatedAgent } from "./simulated-agent.ts";
 import { SimulatedHost } from "./simulated-host.ts";
+import type { SimulatedIdentities } from "./simulated-identities.ts";
 
 /** What has happened so far, over all simulated agents. */
 export interface SimulationCounts {
@@ -19,10 +20,9 @@ export interface SimulationOptions {
   /** Agents that join or register at the same time while the simulation starts. */
   concurrency: number;
   stateDir: string;
-  /** Asked once per agent that has no identity yet. */
-  joinToken: () => Promise<string>;
-  /** host:port; without it, the one in the join token. */
-  controlPlane: string | undefined;
+  identities: SimulatedIdentities;
+  /** host:port. */
+  controlPlane: string;
   log: Logger;
   signal: AbortSignal;
 }
@@ -52,6 +52,7 @@ export async function startSimulation(options: SimulationOptions): Promise<{ cou
   const startedAt = performance.now();
   try {
     await Promise.all(Array.from({ length: Math.min(concurrency, nodes) }, worker));
+    await options.identities.close();
   } catch (error) {
     clearInterval(report);
     failure.abort(error);
