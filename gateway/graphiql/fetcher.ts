@@ -1,5 +1,5 @@
 import type { Fetcher, FetcherParams } from "@graphiql/toolkit";
-import { type DocumentNode, type ExecutionResult, type GraphQLError, getOperationAST, OperationTypeNode } from "graphql";
+import { type ExecutionResult, type GraphQLError, Kind, type OperationDefinitionNode, OperationTypeNode, parse } from "graphql";
 import { type Client, createClient } from "graphql-ws";
 import { newestFirst } from "./newest-first.ts";
 
@@ -26,9 +26,10 @@ export function createFetcher(token: string | null, onRefused: (reason: string) 
     return result;
   };
   return (params, options) => {
-    const headers = { ...options?.headers, ...authorization };
-    if (isSubscription(params, options?.documentAST)) return newestFirst(subscribe(socket, params), inspect);
-    return post(params, headers).then(inspect);
+    const operation = chosenOperation(params);
+    const named = operation === null ? params : { ...params, operationName: operation.name?.value };
+    if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return newestFirst(subscribe(socket, named), inspect);
+    return post(named, { ...options?.headers, ...authorization }).then(inspect);
   };
 }
 
@@ -69,6 +70,15 @@ function readable(error: unknown): unknown {
   return error;
 }
 
-function isSubscription({ operationName }: FetcherParams, document: DocumentNode | undefined): boolean {
-  return document !== undefined && getOperationAST(document, operationName)?.operation === OperationTypeNode.SUBSCRIPTION;
+/**
+ * The operation that the document's text means. GraphiQL tells too, but late: right after another tab was opened it still names the
+ * operation of the tab before. Null where the text says nothing clear, which is the server's to explain.
+ */
+function chosenOperation({ query, operationName }: FetcherParams): OperationDefinitionNode | null {
+  try {
+    const operations = parse(query).definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
+    return operations.find(({ name }) => name?.value === operationName) ?? (operations.length === 1 ? (operations[0] ?? null) : null);
+  } catch {
+    return null;
+  }
 }

@@ -134,7 +134,7 @@ async function signIn(page: Page, token: string): Promise<void> {
 
 /** Opens the tab and presses the button, once GraphiQL is ready for it. */
 async function press(page: Page, tab: string): Promise<void> {
-  await page.getByRole("tab", { name: tab, exact: true }).click({ timeout: WAIT_MS });
+  await page.locator(".graphiql-tabs").getByText(tab, { exact: true }).click({ timeout: WAIT_MS });
   await page.getByRole("button", { name: /^Execute query/ }).click({ timeout: WAIT_MS });
 }
 
