@@ -26,6 +26,8 @@ import {
 export interface AgentControlPlaneOptions {
   heartbeatIntervalSeconds?: number;
   certificateTtlSeconds?: number;
+  /** 127.0.0.1 unless told otherwise. */
+  host?: string;
 }
 
 /** What an agent's test wants to see and to bend: a real server on a real socket with a real CA, and no store behind it. */
@@ -57,7 +59,7 @@ export class AgentControlPlane implements AsyncDisposable {
   readonly #options: Required<AgentControlPlaneOptions>;
 
   private constructor(options: AgentControlPlaneOptions) {
-    this.#options = { heartbeatIntervalSeconds: 1, certificateTtlSeconds: 86_400, ...options };
+    this.#options = { heartbeatIntervalSeconds: 1, certificateTtlSeconds: 86_400, host: "127.0.0.1", ...options };
   }
 
   static async start(options: AgentControlPlaneOptions = {}): Promise<AgentControlPlane> {
@@ -69,7 +71,7 @@ export class AgentControlPlane implements AsyncDisposable {
   }
 
   get address(): string {
-    return `127.0.0.1:${this.#port}`;
+    return `${this.#options.host}:${this.#port}`;
   }
 
   /** Serves again on the port it had. */
@@ -82,7 +84,7 @@ export class AgentControlPlane implements AsyncDisposable {
       credentials: new ServerTls({ ...own, caPem: this.ca.certificatePem, clientCertificates: "optional" }),
     });
     server.addAll([this.#enrollment(), this.#cluster(), this.#inventory()]);
-    this.#port = await server.listen(`127.0.0.1:${this.#port}`);
+    this.#port = await server.listen(this.address);
     this.#server = server;
   }
 

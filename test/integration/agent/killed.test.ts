@@ -3,12 +3,13 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AgentControlPlane } from "../../support/agent-control-plane.ts";
+import { seededRandom, seedOfRun } from "../../support/random.ts";
 import { TestAgentHome } from "../../support/test-agent.ts";
 import { until } from "../../support/until.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../support/agent-process.ts", import.meta.url));
-const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
-const KILLS = 8;
+const SEED = seedOfRun();
+const KILLS = 6;
 
 let plane: AgentControlPlane;
 let home: TestAgentHome;
@@ -39,8 +40,8 @@ function spawnAgent(joinToken: string): { process: ChildProcess; output: () => s
 }
 
 describe(`an agent that is killed at any moment (SEED=${SEED})`, () => {
-  it("is the same agent and the same node when it is started again with the same command", async () => {
-    const random = generator(SEED);
+  it("is the same agent and the same node when it is started again with the same command", { timeout: 180_000 }, async () => {
+    const random = seededRandom(SEED);
     const joinToken = plane.createToken();
     // Half of the kills hit the start: the join, the first files, the registration.
     for (let kill = 0; kill < KILLS; kill += 1) {
@@ -68,14 +69,3 @@ describe(`an agent that is killed at any moment (SEED=${SEED})`, () => {
     await until(() => plane.heartbeats.length > heartbeats);
   });
 });
-
-/** mulberry32 */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
