@@ -91,7 +91,7 @@ class LabelWriter {
   }
 
   private async write(value: string): Promise<boolean> {
-    const input = { id: this.nodeId, labels: [{ key: "campaign", value }] };
+    const input = { nodeId: this.nodeId, labels: [{ key: "campaign", value }] };
     const mutation = "mutation ($input: UpdateNodeInput!) { updateNode(input: $input) { node { id } } }";
     const answer = await this.deployment.query(mutation, { input }).catch(() => null);
     return answer !== null && !answer.errors && answer.data !== null;

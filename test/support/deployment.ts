@@ -98,7 +98,7 @@ export class Deployment {
 
   /** A token with which `uses` hosts can join. */
   joinToken(uses = 1): Promise<string> {
-    return this.cli("token", "--join", "--uses", `${uses}`, "--address", this.controlAddress, ...this.control);
+    return this.cli("token", "--join", "--uses", `${uses}`, "--control-advertise", this.controlAddress, ...this.control);
   }
 
   /** Runs `fleetgraph ARGS` to its end and answers what it printed. */

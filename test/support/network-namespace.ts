@@ -65,12 +65,3 @@ export class NetworkNamespace {
 async function ip(...args: string[]): Promise<void> {
   await run("ip", args, { timeout: 10_000 });
 }
-
-/** Why namespaces cannot be made here, or null where they can. */
-export async function namespacesUnavailable(): Promise<string | null> {
-  if (process.getuid?.() !== 0) return "network namespaces need root";
-  return await ip("netns", "list").then(
-    () => null,
-    (error: Error) => `\`ip netns\` does not work: ${error.message}`,
-  );
-}
