@@ -31,13 +31,14 @@ export interface NodeSessionOptions {
   /** Called after every registration, when `nodeId` is set. */
   onRegistered: (response: RegisterNodeResponse) => Promise<void>;
   log: Logger;
+  /** How often it is looked whether the host still is what it was registered as: memory, disks, addresses can change. 60 s by default. */
+  lookEveryMs?: number;
 }
 
 /** 5,000 agents that lost the control plane are back within one lease of 30 s: at most 5 s to notice, 15 s of pause and 5 s for the call. */
 const BACKOFF = { firstMs: 2000, longestMs: 15_000 };
 /** Where an operator has to act first. */
 const REFUSED_PAUSE_MS = 60_000;
-/** How often it is looked whether the host still is what it was registered as: memory, disks, addresses can change. */
 const LOOK_EVERY_MS = 60_000;
 /** How often it registers in any case: the answer says where services are, and those may have moved. */
 const REGISTER_EVERY_MS = 3_600_000;
@@ -112,7 +113,8 @@ export class NodeSession {
   async #heartbeats(firstIntervalMs: number, signal: AbortSignal): Promise<void> {
     let interval = firstIntervalMs;
     const registerAt = performance.now() + jittered(REGISTER_EVERY_MS, 0.25);
-    let lookAt = performance.now() + LOOK_EVERY_MS;
+    const lookEveryMs = this.#options.lookEveryMs ?? LOOK_EVERY_MS;
+    let lookAt = performance.now() + lookEveryMs;
     while (!signal.aborted) {
       const response = await this.#heartbeat(signal);
       if (!response.accepted) {
@@ -124,7 +126,7 @@ export class NodeSession {
       if (performance.now() >= registerAt) return;
       if (performance.now() >= lookAt) {
         if (JSON.stringify(await this.#options.reporter.describe()) !== this.#registeredAs) return;
-        lookAt = performance.now() + LOOK_EVERY_MS;
+        lookAt = performance.now() + lookEveryMs;
       }
       // Earlier rather than later: the lease is counted from the last one.
       await pause(jittered(interval * 0.95, 0.05), signal);

@@ -5,12 +5,15 @@ import os from "node:os";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { CommandHandler } from "../../../agent/control-plane/commands.ts";
+import { type CommandHandler, CommandRunner } from "../../../agent/control-plane/commands.ts";
 import { ControlPlaneConnection } from "../../../agent/control-plane/connection.ts";
+import { NodeSession } from "../../../agent/control-plane/node-session.ts";
 import { loadCredentials } from "../../../agent/identity/credentials.ts";
+import { StateFile } from "../../../agent/identity/state-file.ts";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { createGrpcChannel } from "../../../platform/grpc/channel.ts";
 import { grpcClient } from "../../../platform/grpc/client.ts";
+import { createLogger } from "../../../platform/observability/log.ts";
 import { signingKey } from "../../../platform/tls/certificate-request.ts";
 import { AgentServiceDefinition } from "../../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { NodeKind, NodeRole, NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
@@ -71,6 +74,41 @@ describe("an agent registers", () => {
     await until(() => plane.heartbeats.length > heartbeats);
     expect(plane.registrations.map(({ nodeId }) => nodeId)).toEqual(["", ...agent.nodeIds, ...agent.nodeIds]);
     expect(agent.nodeIds).toHaveLength(1);
+  });
+
+  it("again when the host is not what it was registered as", async () => {
+    const agent = await home.start({ joinToken: plane.createToken() });
+    await agent.stop();
+    const credentials = (await loadCredentials(home.stateDir))!;
+    const connection = new ControlPlaneConnection(plane.address, credentials.caPem, credentials);
+    const log = createLogger({ name: "agent", level: "silent" });
+    let memoryBytes = 1024;
+    const request = { ...plane.registrations[0]!, nodeId: undefined };
+    const session = new NodeSession({
+      connection,
+      reporter: {
+        describe: async () => ({ ...request, capacity: { cpuCores: 1, memoryBytes, diskBytes: 0, gpuCount: 0 } }),
+        conditions: async () => [],
+        allocated: async () => ({ cpuCores: 0, memoryBytes: 0, diskBytes: 0, gpuCount: 0 }),
+        observeClock: () => undefined,
+      },
+      commands: new CommandRunner(await StateFile.open(home.stateDir), new Map(), log),
+      nodeId: agent.nodeIds[0]!,
+      onRegistered: async () => undefined,
+      log,
+      lookEveryMs: 100,
+    });
+    const stopping = new AbortController();
+    const ended = session.run(stopping.signal);
+    await session.registered;
+    await until(() => plane.heartbeats.length > 3);
+    expect(plane.registrations).toHaveLength(2);
+    memoryBytes = 2048;
+    await until(() => plane.registrations.length === 3);
+    stopping.abort();
+    await ended;
+    connection.close();
+    expect(plane.registrations.map(({ capacity }) => capacity?.memoryBytes).slice(1)).toEqual([1024, 2048]);
   });
 
   it("rarely while it is refused, and gives up its first start", async () => {
