@@ -9,13 +9,9 @@ export const NATS_URL = process.env.TEST_NATS_URL ?? "nats://127.0.0.1:4222";
 export const CHROMIUM = process.env.TEST_CHROMIUM ?? "/usr/bin/chromium";
 
 /** Null where the peer is there; otherwise why not. */
-export function peerProblem(peer: Peer): string | null {
+function peerProblem(peer: Peer): string | null {
   const problems = inject("peers");
   return peer in problems ? (problems[peer] ?? null) : `nothing looks for ${peer}`;
-}
-
-export function hasPeer(peer: Peer): boolean {
-  return peerProblem(peer) === null;
 }
 
 /**
