@@ -33,6 +33,8 @@ export class AgentDirectory {
   readonly #options: AgentDirectoryOptions;
   readonly #nodes = new Map<string, NodeRecord>();
   readonly #listeners = new Set<DirectoryListener>();
+  /** Who waits for a node to be told. */
+  readonly #waiting = new Map<string, Set<() => void>>();
   readonly #synced = Promise.withResolvers<void>();
   readonly #stopping = new AbortController();
   readonly #connected;
@@ -59,6 +61,22 @@ export class AgentDirectory {
   }
 
   get(nodeId: string): NodeRecord | undefined {
+    return this.#nodes.get(nodeId);
+  }
+
+  /** The node, once the watch has told of it; undefined where it has not within the time. For a caller who knows that it must be new. */
+  async whenKnown(nodeId: string, withinMs: number, signal: AbortSignal): Promise<NodeRecord | undefined> {
+    if (this.#nodes.has(nodeId) || signal.aborted) return this.#nodes.get(nodeId);
+    const waiting = this.#waiting.get(nodeId) ?? new Set();
+    this.#waiting.set(nodeId, waiting);
+    const told = Promise.withResolvers<void>();
+    const timer = setTimeout(told.resolve, withinMs);
+    waiting.add(told.resolve);
+    signal.addEventListener("abort", () => told.resolve(), { once: true });
+    await told.promise;
+    clearTimeout(timer);
+    waiting.delete(told.resolve);
+    if (waiting.size === 0) this.#waiting.delete(nodeId);
     return this.#nodes.get(nodeId);
   }
 
@@ -144,6 +162,7 @@ export class AgentDirectory {
     else {
       this.#nodes.set(node.id, nodeRecord(node));
       this.#snapshot?.add(node.id);
+      for (const tell of this.#waiting.get(node.id) ?? []) tell();
     }
     if (cursor !== "") this.#cursor = cursor;
   }

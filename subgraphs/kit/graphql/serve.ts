@@ -28,6 +28,8 @@ export interface RunningServer {
 
 /** Above what load balancers and clients keep idle connections for, so that they close first. */
 const KEEP_ALIVE_MS = 75_000;
+/** A gateway holds some dozens. */
+const MAX_CONNECTIONS = 5000;
 const DEFAULT_GRACE_MS = 5000;
 
 /** A subgraph on a port: POST and WebSocket on /graphql, GET /healthz, /readyz and /metrics. */
@@ -35,6 +37,7 @@ export async function serveSubgraph(handler: StoppableHandler, options: ServeOpt
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 30_000 }, (request, response) => {
     void respond(handler, options, request, response);
   });
+  server.maxConnections = MAX_CONNECTIONS;
   const sockets = new GraphQLSockets(handler, options.log, options.sockets);
   server.on("upgrade", (request, socket, head) => sockets.upgrade(request, socket, head));
   await listen(server, options);

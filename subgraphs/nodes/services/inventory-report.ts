@@ -15,11 +15,18 @@ export interface InventoryOffer {
   observedAt: Date | null;
 }
 
+type CheckedOffer = InventoryOffer & { observedAt: Date };
+
 export interface InventoryReportParts {
   store: Store;
   directory: AgentDirectory;
   maxInventoryBytes: number;
 }
+
+/** How far the watch of nodes may be behind a registration before it is worth a call. */
+const WATCH_LAG_MS = 500;
+/** The same inventory again moves `observedAt` at most this often. */
+const CONFIRM_AFTER_MS = 60_000;
 
 /** Takes the inventories that agents push. */
 export class InventoryReport {
@@ -39,6 +46,8 @@ export class InventoryReport {
     if (identity.kind !== "agent") throw new FleetError("FORBIDDEN", "Only a node's own agent reports its inventory.");
     const checked = this.#check(offer);
     await this.#requireOwnNode(ctx, identity.agentId, offer.nodeId);
+    const answer = offer.hardware === null ? await this.#answerWithoutWriting(checked) : null;
+    if (answer !== null) return answer;
     try {
       return await this.#save(checked);
     } catch (error) {
@@ -48,7 +57,7 @@ export class InventoryReport {
     }
   }
 
-  #check({ nodeId, digest, hardware, observedAt }: InventoryOffer): InventoryOffer & { observedAt: Date } {
+  #check({ nodeId, digest, hardware, observedAt }: InventoryOffer): CheckedOffer {
     if (nodeId === "" || nodeId.length > 128) throw invalidArgument("node_id", "node_id must name a node.");
     if (!/^[0-9a-f]{64}$/.test(digest)) throw invalidArgument("digest", "digest must be a SHA-256, 64 lower-case hexadecimal digits.");
     if (observedAt === null || Number.isNaN(observedAt.getTime())) throw invalidArgument("observed_at", "observed_at must be set.");
@@ -59,10 +68,11 @@ export class InventoryReport {
     return { nodeId, digest, hardware, observedAt: new Date(Math.min(observedAt.getTime(), Date.now())) };
   }
 
-  /** The watch may be behind a registration, so that ClusterService is asked before an agent is refused. */
+  /** The watch may be a little behind a registration; ClusterService itself is asked before an agent is refused. */
   async #requireOwnNode(ctx: RequestContext, agentId: string, nodeId: string): Promise<void> {
     const { directory } = this.#parts;
-    if (directory.get(nodeId)?.agentId === agentId) return;
+    const known = directory.get(nodeId) ?? (await directory.whenKnown(nodeId, WATCH_LAG_MS, ctx.signal));
+    if (known?.agentId === agentId) return;
     const node = await directory.lookUp(nodeId, ctx);
     if (node === null) throw notFound("Node", nodeId);
     if (node.agentId !== agentId) {
@@ -70,7 +80,17 @@ export class InventoryReport {
     }
   }
 
-  #save({ nodeId, digest, hardware, observedAt }: InventoryOffer & { observedAt: Date }): Promise<boolean> {
+  /** What most offers come to; null where something is to be written. All agents offer at once when the control plane is back. */
+  async #answerWithoutWriting({ nodeId, digest, observedAt }: CheckedOffer): Promise<boolean | null> {
+    const known = await this.#parts.store.read((em) => em.findOne(NodeInventory, { nodeId }, { fields: ["digest", "observedAt"] }));
+    if (known === null) return true;
+    const newerMs = observedAt.getTime() - known.observedAt.getTime();
+    if (newerMs < 0) return false;
+    if (known.digest !== digest) return true;
+    return newerMs < CONFIRM_AFTER_MS ? false : null;
+  }
+
+  #save({ nodeId, digest, hardware, observedAt }: CheckedOffer): Promise<boolean> {
     return this.#parts.store.transaction(async ({ em }) => {
       const known = await em.findOne(NodeInventory, { nodeId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (known && known.observedAt > observedAt) return false;

@@ -166,7 +166,7 @@ for (const variant of NODES_VARIANTS) {
       fleet.agents.cluster.set({ id: "silent", agentId: "a2", ip: "127.0.0.1", port: silent.port });
       fleet.agents.cluster.set({ id: "dead", agentId: "a3", ip: "127.0.0.1", port: 1 });
       fleet.agents.cluster.set({ id: "made-up", agentId: "a4", simulated: true });
-      const subgraph = await fleet.start({ agentCalls: { deadlineMs: 400 } });
+      const subgraph = await fleet.start();
       await known(subgraph);
       const { data, errors } = await fleet.nodes(
         subgraph,

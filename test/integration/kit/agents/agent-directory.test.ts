@@ -86,6 +86,23 @@ describe("the agent directory", () => {
     await until(() => directory.get("node-2") !== undefined);
   });
 
+  it("tells who waits for a node as soon as the watch has it, and asks ClusterService what the watch does not have", async () => {
+    const { address } = await fleet.servePort();
+    const directory = fleet.directory(address);
+    directory.start();
+    await until(() => fleet.cluster.watchers === 1);
+    const { signal } = new AbortController();
+    const waiting = directory.whenKnown("node-1", 10_000, signal);
+    fleet.cluster.set({ id: "node-1", agentId: "a1" });
+    expect((await waiting)?.agentId).toBe("a1");
+    expect(await directory.whenKnown("node-2", 1, signal)).toBeUndefined();
+    const ctx = { requestId: "r", deadlineAt: null, signal };
+    expect((await directory.lookUp("node-1", ctx))?.nodeId).toBe("node-1");
+    expect(await directory.lookUp("node-2", ctx)).toBeNull();
+    fleet.cluster.set({ id: "node-1", deregistered: true });
+    expect(await directory.lookUp("node-1", ctx)).toBeNull();
+  });
+
   it("stops at once, also while it waits", async () => {
     const { address, server } = await fleet.servePort();
     const directory = fleet.directory(address);
