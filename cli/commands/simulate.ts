@@ -21,7 +21,7 @@ export function simulateCommand(): Command {
       const loaded = configOf(command, "simulate");
       const [{ startSimulation }, { openFleet }] = await Promise.all([import("../simulate/simulation.ts"), import("../simulate/fleet.ts")]);
       await runProcess("simulate", loaded, async ({ config, log, lifecycle }) => {
-        const fleet = await openFleet(config, nodes, lifecycle.stopping);
+        const fleet = await openFleet(config, nodes, log, lifecycle.stopping);
         const simulation = await startSimulation({ nodes, prefix, concurrency, ...fleet, log, signal: lifecycle.stopping });
         lifecycle.onStop("simulated agents", () => simulation.ended);
       });

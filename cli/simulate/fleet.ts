@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { parseJoinToken } from "../../agent/identity/join-token.ts";
 import type { Config } from "../../platform/config/settings.ts";
+import type { Logger } from "../../platform/observability/log.ts";
 import { CertificateAuthority } from "../../platform/tls/certificate-authority.ts";
 import { knownControlAddress } from "../parts/control-address.ts";
 import { joinToken } from "../token/credentials.ts";
@@ -17,7 +18,7 @@ export interface SimulatedFleet {
 }
 
 /** The fleet of the join token, or without one the fleet whose files are in the data directory. */
-export async function openFleet(config: Config, nodes: number, signal: AbortSignal): Promise<SimulatedFleet> {
+export async function openFleet(config: Config, nodes: number, log: Logger, signal: AbortSignal): Promise<SimulatedFleet> {
   const given = config["agent.joinToken"];
   const stateDir = join(config.dataDir, "simulated");
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
@@ -28,6 +29,7 @@ export async function openFleet(config: Config, nodes: number, signal: AbortSign
       given === null ? (await CertificateAuthority.open(config["tls.caDir"])).fingerprint : parseJoinToken(given).caFingerprint,
     joinToken: async () => given ?? (await joinToken(config, { ttlSeconds: JOIN_TTL_SECONDS, uses: nodes })),
     controlPlane,
+    log,
     signal,
   });
   return { stateDir, identities, controlPlane };

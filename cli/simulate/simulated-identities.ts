@@ -9,6 +9,7 @@ import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import { parseHostPort } from "../../platform/grpc/listen-address.ts";
+import type { Logger } from "../../platform/observability/log.ts";
 import { readOnlyCa } from "../../platform/tls/certificate-authority.ts";
 import { createCertificateRequest } from "../../platform/tls/certificate-request.ts";
 import { fetchPinnedCa } from "../../platform/tls/pinned-ca.ts";
@@ -38,6 +39,7 @@ export interface SimulatedIdentitiesOptions {
   joinToken: () => Promise<string>;
   /** host:port. */
   controlPlane: string;
+  log: Logger;
   signal: AbortSignal;
 }
 
@@ -110,7 +112,9 @@ export class SimulatedIdentities {
       } catch (thrown) {
         const error = FleetError.from(thrown);
         if (this.#options.signal.aborted || error.code === "INTERNAL" || reactionTo(error) === "wait") throw error;
-        await pause(backoff.next(), this.#options.signal);
+        const { log, controlPlane, signal } = this.#options;
+        log.warn({ code: error.code, err: error, controlPlane }, "waiting for the control plane, to join");
+        await pause(backoff.next(), signal);
       }
     }
   }
