@@ -187,8 +187,11 @@ export class AgentDirectory {
 
   #failed(error: FleetError, pauseMs: number): void {
     if (error.code === "CURSOR_EXPIRED" || error.code === "INVALID_ARGUMENT") this.#cursor = "";
-    // One line per outage; how it goes on is in the metrics.
-    this.#options.log[this.#isLost ? "debug" : "warn"]({ err: error, pauseMs }, "the watch of nodes was lost; watching again");
+    // One line per outage, and no stack where the other side is only away; how it goes on is in the metrics.
+    const isAway = error.code === "UNAVAILABLE" || error.code === "DRAINING" || error.code === "CURSOR_EXPIRED";
+    const level = isAway ? "info" : "warn";
+    const what = isAway ? { code: error.code } : { err: error };
+    this.#options.log[this.#isLost ? "debug" : level]({ ...what, pauseMs }, "the watch of nodes was lost; watching again");
     this.#isLost = true;
   }
 }
