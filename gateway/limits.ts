@@ -28,6 +28,8 @@ export interface GatewayLimits {
   upstreamPingMs: number;
   /** Events of one upstream that are read ahead before its socket is paused. */
   upstreamReadAhead: number;
+  /** How long a subscription is tried again that could not be opened, before its clients are told. */
+  openMs: number;
   /** How long a lost upstream is tried again before its clients are told. */
   resumeMs: number;
   /** Subscriptions to subgraphs at a time, over all clients. */
@@ -70,6 +72,7 @@ export const DEFAULT_LIMITS: GatewayLimits = {
   upstreamConnectMs: 5_000,
   upstreamPingMs: 10_000,
   upstreamReadAhead: 64,
+  openMs: 2_000,
   resumeMs: 60_000,
   upstreams: 20_000,
   eventsInFlight: 8,

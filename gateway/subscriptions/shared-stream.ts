@@ -143,6 +143,7 @@ export class SharedStream implements MemberHost {
       credentials: () => this.#freshest(),
       readEvent: (result) => readEvent(operation, result),
       onResume: () => metrics.resumes.inc({ subgraph: transport.name }),
+      openMs: limits.openMs,
       resumeMs: limits.resumeMs,
       log,
     });

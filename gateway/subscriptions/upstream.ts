@@ -33,6 +33,8 @@ export interface UpstreamOptions {
   credentials(): Credentials | null;
   readEvent(result: ExecutionResult): UpstreamEvent;
   onResume(): void;
+  /** How long a subgraph that cannot be reached at first is tried again: it may be in the middle of a restart. */
+  readonly openMs: number;
   /** How long a lost upstream is tried again. */
   readonly resumeMs: number;
   readonly log: Logger;
@@ -55,6 +57,7 @@ export class Upstream {
   /** False while the stream is "from now" and nothing has told where that is. */
   #positionKnown: boolean;
   #established = false;
+  readonly #openedAt = performance.now();
   #stream: AsyncIterableIterator<ExecutionResult> | null = null;
   #lostAt: number | null = null;
   #attempts = 0;
@@ -117,9 +120,14 @@ export class Upstream {
     this.#established ||= completed || loss.reason === CONNECTION_LOST;
     if (!this.#options.resumable) throw loss;
     if (loss.code === "TOKEN_EXPIRED") return this.#renew(loss, used);
-    if (!this.#established || !TRANSIENT.has(loss.code)) throw loss;
-    if (!this.#positionKnown) throw this.#lostFor("was lost before it told a position: subscribe again");
+    if (!TRANSIENT.has(loss.code)) throw loss;
     const now = performance.now();
+    if (!this.#established) {
+      if (now - this.#openedAt >= this.#options.openMs) throw loss;
+      await this.#backOff();
+      return;
+    }
+    if (!this.#positionKnown) throw this.#lostFor("was lost before it told a position: subscribe again");
     this.#lostAt ??= now;
     if (now - this.#lostAt >= this.#options.resumeMs) throw this.#lostFor("was lost and did not come back");
     this.#options.log.info(
@@ -127,6 +135,10 @@ export class Upstream {
       "upstream lost, subscribing again",
     );
     this.#options.onResume();
+    await this.#backOff();
+  }
+
+  async #backOff(): Promise<void> {
     await pause(backoffMs(this.#attempts), this.#closing.signal);
     this.#attempts += 1;
   }
