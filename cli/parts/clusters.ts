@@ -21,6 +21,7 @@ export async function startClusters(
     log,
     metrics,
     config: clustersConfig(config),
+    retention: { maxAgeMs: config["events.retentionAge"] * 1000, maxEvents: config["events.retentionCount"] },
     agentEndpoints: Object.entries(config["control.peers"]).map(([service, address]) => ({ service, address })),
   });
   lifecycle.onStop("clusters", () => clusters.stop(GRACE_MS), GRACE_MS + 5000);

@@ -7,6 +7,7 @@ import type { CertificateAuthority } from "../../platform/tls/certificate-author
 import type { ServiceEndpoint } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import type { Bus } from "../kit/events/bus.ts";
 import { EventLog } from "../kit/events/event-log.ts";
+import type { Retention } from "../kit/events/retention.ts";
 import { createSubgraphHandler, type StoppableHandler } from "../kit/graphql/handler.ts";
 import { openStore, type Store } from "../kit/store/orm.ts";
 import { type ClustersConfig, DEFAULT_CLUSTERS_CONFIG } from "./config.ts";
@@ -38,6 +39,8 @@ export interface ClustersOptions {
   log: Logger;
   metrics: Metrics;
   config?: Partial<ClustersConfig>;
+  /** How much of the event log is kept. */
+  retention?: Partial<Retention>;
   /** Told to agents that register: services that are not at the address they call. */
   agentEndpoints?: ServiceEndpoint[];
 }
@@ -63,7 +66,7 @@ export async function startClustersSubgraph(options: ClustersOptions): Promise<C
   const log = options.log.child({ subgraph: NAME });
   const config = { ...DEFAULT_CLUSTERS_CONFIG, ...options.config };
   const store = await openClustersStore(options.databaseUrl, options.log);
-  const eventLog = new EventLog(store, bus);
+  const eventLog = new EventLog(store, bus, { retention: options.retention });
   const stopping = new AbortController();
   const services = new ClustersServices({ store, log: eventLog, authority, config, ctx: systemContext(NAME, stopping.signal, log) });
   const { schema, sdl } = clustersSchema();
