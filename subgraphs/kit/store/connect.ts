@@ -1,11 +1,11 @@
-import { PostgreSqlConnection, MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
+import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { AnyEntity, EntityClass, EntitySchema, SqlEntityManager } from "@mikro-orm/sqlite";
 import { MikroORM as SqliteOrm } from "@mikro-orm/sqlite";
-import type { Pool } from "pg";
 import type { Logger } from "../../../platform/observability/log.ts";
 import { type AppendEvents, postgresAppend, sqliteAppend } from "../events/event-append.ts";
 import type { Dialect } from "./dialect.ts";
-import { ensurePostgresDatabase, guardPool, type PoolLimits, poolConfig } from "./postgresql-database.ts";
+import { ensurePostgresDatabase, openPool, type PoolLimits } from "./postgresql-database.ts";
+import { GuardedPostgresDialect } from "./postgresql-dialect.ts";
 import { PoolSql, type Sql, SqliteSql } from "./sql.ts";
 import { openSqlite, openSqliteReader } from "./sqlite-database.ts";
 import { ImmediateSqliteDialect } from "./sqlite-dialect.ts";
@@ -70,14 +70,12 @@ export async function connectSqlite(options: ConnectOptions, file: string, log: 
 /** Opens a pool on a PostgreSQL database, which is created where it is missing. */
 export async function connectPostgres(options: ConnectOptions, database: string, log: Logger): Promise<StoreParts> {
   await ensurePostgresDatabase(options.url, database);
+  const pool = openPool(options.url, options.name, options, log);
   const orm = await PostgresOrm.init({
     ...ormOptions(options, log),
-    clientUrl: options.url,
-    driverOptions: { ...poolConfig(options.url, options.name, options), onPoolCreated: (pool: Pool) => guardPool(pool, options.name) },
+    dbName: database,
+    driverOptions: () => new GuardedPostgresDialect(pool, options.name),
   });
-  const connection = orm.em.getConnection();
-  if (!(connection instanceof PostgreSqlConnection)) throw new Error("MikroORM gave another connection than PostgreSQL's.");
-  const pool = await connection.getNativeClient();
   return {
     name: options.name,
     dialect: "postgresql",
@@ -85,6 +83,10 @@ export async function connectPostgres(options: ConnectOptions, database: string,
     em: orm.em as unknown as SqlEntityManager,
     sql: new PoolSql(pool, options.name),
     append: postgresAppend,
-    close: () => orm.close(true),
+    close: async () => {
+      await orm.close(true);
+      // MikroORM ends the pool only when it has used it.
+      if (!pool.ended) await pool.end();
+    },
   };
 }

@@ -1,5 +1,5 @@
-import { Client, type Pool, type PoolClient, type PoolConfig } from "pg";
-import { guardAcquire } from "./transaction-scope.ts";
+import { Client, Pool, TypeOverrides } from "pg";
+import type { Logger } from "../../../platform/observability/log.ts";
 
 export interface PoolLimits {
   /** Connections at most; 10 unless told. */
@@ -8,10 +8,16 @@ export interface PoolLimits {
   statementTimeoutMs?: number;
 }
 
-/** Settings of the pool: every wait in it ends. */
-export function poolConfig(url: string, store: string, { maxConnections = 10, statementTimeoutMs = 15_000 }: PoolLimits): PoolConfig {
-  return {
+/** Dates and intervals stay text: MikroORM parses them itself. Those are the OIDs of date, timestamp, timestamptz and interval. */
+const TEXT_TYPES = [1082, 1114, 1184, 1186];
+
+/** A pool in which every wait ends. */
+export function openPool(url: string, store: string, { maxConnections = 10, statementTimeoutMs = 15_000 }: PoolLimits, log: Logger): Pool {
+  const types = new TypeOverrides();
+  for (const oid of TEXT_TYPES) types.setTypeParser(oid, (text: string) => text);
+  const pool = new Pool({
     connectionString: url,
+    types,
     application_name: `fleetgraph-${store}`,
     max: maxConnections,
     connectionTimeoutMillis: 5_000,
@@ -21,26 +27,11 @@ export function poolConfig(url: string, store: string, { maxConnections = 10, st
     // A process that froze inside a transaction must not hold the stream's counter row, and with it every writer, for ever.
     idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
-  };
-}
-
-/** Makes the pool refuse a connection to whoever is inside a transaction already: it would wait for itself once the pool is empty. */
-export function guardPool(pool: Pool, store: string): void {
-  const connect = pool.connect.bind(pool) as () => Promise<PoolClient>;
-  const guarded = (callback?: (...args: unknown[]) => void): Promise<PoolClient> | undefined => {
-    // `pool.query` takes its connection by callback, after its own caller was checked (sql.ts).
-    if (callback) {
-      (connect as unknown as (callback: (...args: unknown[]) => void) => void)(callback);
-      return undefined;
-    }
-    try {
-      guardAcquire(store);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return connect();
-  };
-  pool.connect = guarded as Pool["connect"];
+  });
+  // Without a listener the loss of an idle connection would end the process. The pool replaces it by itself.
+  pool.on("error", (error) => log.warn({ err: error }, "a database connection was lost"));
+  pool.on("connect", (client) => client.on("error", (error) => log.debug({ err: error }, "a database connection failed")));
+  return pool;
 }
 
 /**

@@ -4,6 +4,9 @@ import { FleetError } from "../../../platform/errors/fleet-error.ts";
 
 const MAX_ATTEMPTS = 12;
 const MAX_PAUSE_MS = 400;
+/** Waiting for SQLite's one writer is waiting for a turn: bounded by time, in short steps, so that a busy neighbour does not always win. */
+const MAX_BUSY_MS = 10_000;
+const MAX_BUSY_PAUSE_MS = 20;
 
 /**
  * SQLSTATEs of PostgreSQL that say "nothing happened, try again": serialization failure, deadlock, lock not available.
@@ -13,7 +16,7 @@ const RETRYABLE_STATES = new Set(["40001", "40P01", "55P03"]);
 const UNAVAILABLE_STATES = /^(08...|57P0[123]|53300)$/;
 const UNAVAILABLE_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOTFOUND", "EHOSTUNREACH", "ETIMEDOUT", "EAI_AGAIN"]);
 
-export type StoreFault = "retry" | "unavailable" | "timeout" | "other";
+export type StoreFault = "retry" | "busy" | "unavailable" | "timeout" | "other";
 
 /** What a thrown value of MikroORM or a driver means for the caller. */
 export function classify(error: unknown): StoreFault {
@@ -21,7 +24,8 @@ export function classify(error: unknown): StoreFault {
     if (cause instanceof OptimisticLockError || cause instanceof DeadlockException) return "retry";
     const code = (cause as { code?: unknown }).code;
     if (typeof code === "string") {
-      if (code.startsWith("SQLITE_BUSY") || code === "SQLITE_LOCKED" || RETRYABLE_STATES.has(code)) return "retry";
+      if (code.startsWith("SQLITE_BUSY")) return "busy";
+      if (RETRYABLE_STATES.has(code)) return "retry";
       if (code === "57014") return "timeout";
       if (UNAVAILABLE_STATES.test(code) || UNAVAILABLE_CODES.has(code)) return "unavailable";
     }
@@ -43,22 +47,25 @@ function causes(error: unknown): Error[] {
 }
 
 /**
- * Runs `attempt` again after a fault that is known to have changed nothing (serialization, deadlock, busy, a lost optimistic lock):
- * at most 12 times within about 3 s, with growing, random pauses.
+ * Runs `attempt` again after a fault that is known to have changed nothing: a serialization failure, a deadlock or a lost optimistic
+ * lock at most 12 times within about 3 s, with growing, random pauses; SQLite's "busy" for at most 10 s.
  * @throws FleetError CONFLICT when it never came through, UNAVAILABLE when the database is out of reach (a commit may then have
  * happened or not), DEADLINE_EXCEEDED after a statement time-out; anything else as it is.
  */
-export async function withRetry<T>(attempt: (number: number) => Promise<T>): Promise<T> {
-  for (let number = 1; ; number += 1) {
+export async function withRetry<T>(attempt: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  for (let conflicts = 0; ; ) {
     try {
-      return await attempt(number);
+      return await attempt();
     } catch (error) {
       const fault = classify(error);
-      if (fault !== "retry") throw asFleetError(error, fault);
-      if (number >= MAX_ATTEMPTS) {
+      if (fault === "retry") conflicts += 1;
+      else if (fault !== "busy") throw asFleetError(error, fault);
+      if (conflicts >= MAX_ATTEMPTS || (fault === "busy" && performance.now() - startedAt > MAX_BUSY_MS)) {
         throw new FleetError("CONFLICT", "Others kept changing the same data; try again.", { reason: "WriteConflict", cause: error });
       }
-      await sleep(Math.random() * Math.min(MAX_PAUSE_MS, 4 * 2 ** number));
+      const maxPauseMs = fault === "busy" ? MAX_BUSY_PAUSE_MS : Math.min(MAX_PAUSE_MS, 4 * 2 ** conflicts);
+      await sleep(Math.random() * maxPauseMs);
     }
   }
 }

@@ -38,12 +38,14 @@ class QueueingSqliteAdapter extends SqliteAdapter {
 }
 
 class ImmediateSqliteDriver extends SqliteDriver {
+  readonly #database: Database.Database;
   readonly #store: string;
   readonly #waiting: Array<() => void> = [];
   #taken = false;
 
   constructor(database: Database.Database, store: string) {
     super({ database });
+    this.#database = database;
     this.#store = store;
   }
 
@@ -62,7 +64,18 @@ class ImmediateSqliteDriver extends SqliteDriver {
   }
 
   override async beginTransaction(connection: DatabaseConnection, settings?: TransactionSettings): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw(settings?.accessMode === "read only" ? "begin" : "begin immediate"));
+    try {
+      await connection.executeQuery(CompiledQuery.raw(settings?.accessMode === "read only" ? "begin" : "begin immediate"));
+    } catch (error) {
+      // Kysely 0.29 releases the connection of a transaction only behind its commit or rollback, never when its begin fails.
+      await this.releaseConnection();
+      throw error;
+    }
+  }
+
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    // SQLite has rolled back by itself after some errors (disk full, I/O); a rollback that throws would keep the connection for ever.
+    if (this.#database.inTransaction) await super.rollbackTransaction(connection);
   }
 
   #wait(): Promise<void> {
