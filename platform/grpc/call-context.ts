@@ -19,15 +19,18 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 const CLOCK_SLACK_MS = 100;
 
 /**
- * One call from its first byte to its last: request id, deadline, the signal that ends it, and why. `dispose` releases what it holds.
- * It aborts with a FleetError: CANCELLED (the client went away), DEADLINE_EXCEEDED, or what `abort` was given.
+ * One call from its first byte to its last: request id, deadline, and what ends it before its time: CANCELLED (the client went away),
+ * DEADLINE_EXCEEDED, or what `abort` was given. `dispose` releases what it holds.
  */
 export class ServerCall {
   readonly requestId: string;
+  /** Called once when the call is ended before its time, after the signal has told the service. */
+  onAbort: ((error: FleetError) => void) | null = null;
   readonly #facts;
   readonly #context: CallContext;
-  readonly #controller = new AbortController();
-  readonly #onCancel = () => this.abort(this.#clientGone());
+  /** Most services never ask for the signal, and one is costly to make. */
+  #controller: AbortController | null = null;
+  #ended: FleetError | null = null;
   #timers: NodeJS.Timeout[] = [];
 
   /** `defaultDeadlineMs` holds for a call that brings no deadline; null: such a call has none. */
@@ -36,8 +39,8 @@ export class ServerCall {
     this.#facts = takeCallFacts(context);
     this.requestId = requestIdFrom(context.metadata.get(REQUEST_ID_METADATA));
     context.header.set(REQUEST_ID_METADATA, this.requestId);
-    if (context.signal.aborted) this.#onCancel();
-    else context.signal.addEventListener("abort", this.#onCancel, { once: true });
+    if (this.#facts.cancelled) this.abort(this.#clientGone());
+    else this.#facts.onCancel = () => this.abort(this.#clientGone());
     // With a deadline grpc-js answers by itself when it passes, and cancels the call.
     if (this.#facts.deadline === Number.POSITIVE_INFINITY && defaultDeadlineMs !== null) {
       this.#facts.deadline = Date.now() + defaultDeadlineMs;
@@ -45,13 +48,25 @@ export class ServerCall {
     }
   }
 
+  /** Why the call was ended before its time; null while it was not. */
+  get ended(): FleetError | null {
+    return this.#ended;
+  }
+
   get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#ended !== null) this.#controller.abort(this.#ended);
+    }
     return this.#controller.signal;
   }
 
   /** Ends the call with this error, unless it has ended. */
   abort(error: FleetError): void {
-    if (!this.#controller.signal.aborted) this.#controller.abort(error);
+    if (this.#ended !== null) return;
+    this.#ended = error;
+    this.#controller?.abort(error);
+    this.onAbort?.(error);
   }
 
   /** Ends the call at a time (milliseconds since the epoch). */
@@ -65,44 +80,44 @@ export class ServerCall {
   async open(authenticate: Authenticate, log: Logger): Promise<RequestContext> {
     const { metadata } = this.#context;
     const identity = await authenticate(metadata, this.#facts.peerCertificate);
-    return requestContext({
-      requestId: this.requestId,
-      identity,
-      token: identity?.kind === "user" ? bearerToken(metadata.get("authorization")) : null,
-      signal: this.signal,
-      deadlineAt: this.#facts.deadline === Number.POSITIVE_INFINITY ? null : performance.now() + this.#facts.deadline - Date.now(),
-      log,
-    });
+    return this.#requestContext(identity, identity?.kind === "user" ? bearerToken(metadata.get("authorization")) : null, log);
   }
 
   dispose(): void {
-    this.#context.signal.removeEventListener("abort", this.#onCancel);
+    this.#facts.onCancel = null;
+    this.onAbort = null;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers = [];
   }
 
+  /** Signal and log are made when they are first used. */
+  #requestContext(identity: Identity | null, token: string | null, log: Logger): RequestContext {
+    const call = this;
+    const { requestId } = this;
+    const { deadline } = this.#facts;
+    let own: Logger | undefined;
+    return {
+      requestId,
+      identity,
+      token,
+      deadlineAt: deadline === Number.POSITIVE_INFINITY ? null : performance.now() + deadline - Date.now(),
+      get signal() {
+        return call.signal;
+      },
+      get log() {
+        own ??= log.child({ requestId });
+        return own;
+      },
+    };
+  }
+
   #clientGone(): FleetError {
     // A client stops waiting by its own clock, which started a little earlier.
-    return Date.now() >= this.#facts.deadline - CLOCK_SLACK_MS
-      ? deadlineExceeded()
-      : new FleetError("CANCELLED", "The caller cancelled the request.");
+    const isLate = Date.now() >= this.#facts.deadline - CLOCK_SLACK_MS;
+    return isLate ? deadlineExceeded() : new FleetError("CANCELLED", "The caller cancelled the request.");
   }
 }
 
 export function deadlineExceeded(): FleetError {
   return new FleetError("DEADLINE_EXCEEDED", "The deadline passed before the answer was ready.");
-}
-
-/** Its log is made when it is first used: most calls never write a line. */
-function requestContext(fields: Omit<RequestContext, "log"> & { log: Logger; identity: Identity | null }): RequestContext {
-  const { log, requestId, ...rest } = fields;
-  let own: Logger | undefined;
-  return {
-    ...rest,
-    requestId,
-    get log() {
-      own ??= log.child({ requestId });
-      return own;
-    },
-  };
 }

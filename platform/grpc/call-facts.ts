@@ -1,6 +1,6 @@
 import type { Http2Session, ServerHttp2Stream } from "node:http2";
 import { TLSSocket } from "node:tls";
-import { ServerInterceptingCall, type ServerInterceptingCallInterface, type ServerInterceptor, ServerListenerBuilder } from "@grpc/grpc-js";
+import { ServerInterceptingCall, type ServerInterceptingCallInterface, type ServerInterceptor } from "@grpc/grpc-js";
 import type { CallContext } from "nice-grpc";
 
 /** What grpc-js knows of a call and nice-grpc does not pass on. */
@@ -12,6 +12,9 @@ export interface CallFacts {
   peerCertificate: Buffer | null;
   /** Milliseconds since the epoch; Infinity without a deadline. */
   deadline: number;
+  cancelled: boolean;
+  /** Called when the client went away or its deadline passed, and may be called after the call's regular end. */
+  onCancel: (() => void) | null;
 }
 
 /** Lets the facts ride along with the metadata: the value is a key of `facts`, an object that only this process can make. */
@@ -26,14 +29,25 @@ export class ServerSessions {
   readonly interceptor: ServerInterceptor = (_method, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
-        const listener = new ServerListenerBuilder().withOnReceiveMetadata((metadata, pass) => {
-          const key = Buffer.allocUnsafeSlow(0);
-          facts.set(key, { peerCertificate: this.#peerCertificate(call), deadline: Number(call.getDeadline()) });
-          // Replaces whatever the client sent under this name.
-          metadata.set(KEY, key);
-          pass(metadata);
+        const own: CallFacts = {
+          peerCertificate: this.#peerCertificate(call),
+          deadline: Number(call.getDeadline()),
+          cancelled: false,
+          onCancel: null,
+        };
+        next({
+          onReceiveMetadata(metadata, pass) {
+            const key = Buffer.allocUnsafeSlow(0);
+            facts.set(key, own);
+            // Replaces whatever the client sent under this name.
+            metadata.set(KEY, key);
+            pass(metadata);
+          },
+          onCancel() {
+            own.cancelled = true;
+            own.onCancel?.();
+          },
         });
-        next(listener.build());
       },
     });
 

@@ -36,8 +36,9 @@ export function handleUnary(environment: HandlerEnvironment, method: HandledMeth
     environment.calls.add(call, false);
     try {
       const fleet = await call.open(environment.authenticate, environment.log);
+      if (call.ended !== null) throw call.ended;
       const answer = implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }));
-      const result = await unlessAborted(answer, call.signal);
+      const result = await unlessEnded(answer, call);
       method.metrics.ended("OK", startedAt);
       return result;
     } catch (error) {
@@ -63,7 +64,6 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
   readonly #context: CallContext;
   readonly #call: ServerCall;
   readonly #startedAt = performance.now();
-  readonly #onAbort = () => this.#refuse?.(this.#call.signal.reason);
   #answers: AsyncIterator<unknown> | null = null;
   /** Rejects the `next` that waits. */
   #refuse: ((reason: unknown) => void) | null = null;
@@ -83,17 +83,21 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
     this.#start = (fleet) =>
       implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }))[Symbol.asyncIterator]();
     environment.calls.add(this.#call, true);
-    this.#call.signal.addEventListener("abort", this.#onAbort);
+    this.#call.onAbort = (error) => {
+      // Where the client does not read, no `next` waits; the service is released all the same.
+      if (this.#refuse === null) this.#release();
+      else this.#refuse(error);
+    };
   }
 
   async next(): Promise<IteratorResult<unknown, undefined>> {
     try {
-      this.#call.signal.throwIfAborted();
+      this.#throwIfEnded();
       this.#answers ??= await this.#open();
+      this.#throwIfEnded();
       const answers = this.#answers;
       const result = await new Promise<IteratorResult<unknown>>((resolve, reject) => {
         this.#refuse = reject;
-        this.#call.signal.throwIfAborted();
         answers.next().then(resolve, reject);
       });
       if (result.done !== true) return result;
@@ -118,6 +122,10 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
     return { done: true, value: undefined };
   }
 
+  #throwIfEnded(): void {
+    if (this.#call.ended !== null) throw this.#call.ended;
+  }
+
   async #open(): Promise<AsyncIterator<unknown>> {
     const fleet = await this.#call.open(this.#environment.authenticate, this.#environment.log);
     if (fleet.identity?.kind === "user") {
@@ -131,27 +139,30 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
     return this.#start(fleet);
   }
 
-  /** Tells the service that its answers are no longer wanted, without waiting for it. */
   #close(): void {
-    this.#answers?.return?.().catch(() => undefined);
+    this.#release();
     this.#end();
+  }
+
+  /** Tells the service that its answers are no longer wanted, without waiting for it. */
+  #release(): void {
+    this.#answers?.return?.().catch(() => undefined);
+    this.#answers = null;
   }
 
   #end(): void {
     this.#ended = true;
-    this.#call.signal.removeEventListener("abort", this.#onAbort);
     this.#call.dispose();
     this.#environment.calls.remove(this.#call);
   }
 }
 
-/** The answer, or the signal's reason where it aborts first: a service that does not listen to it holds no call. */
-function unlessAborted(answer: Promise<unknown>, signal: AbortSignal): Promise<unknown> {
+/** The answer, or why the call ended before it: a service that does not listen to its signal holds no call. */
+function unlessEnded(answer: Promise<unknown>, call: ServerCall): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort);
-    answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+    answer.then(resolve, reject);
+    if (call.ended !== null) reject(call.ended);
+    else call.onAbort = reject;
   });
 }
 
@@ -164,7 +175,7 @@ function failed(
   startedAt: number,
 ): Error {
   // What a service throws because its call was ended is the consequence; the reason is the cause.
-  const error = FleetError.from(call.signal.aborted && !(thrown instanceof FleetError) ? call.signal.reason : thrown);
+  const error = FleetError.from(call.ended !== null && !(thrown instanceof FleetError) ? call.ended : thrown);
   method.metrics.ended(error.code, startedAt);
   if (error.code === "INTERNAL") {
     log.error({ requestId: call.requestId, method: method.path, err: error.cause ?? error }, "a call failed");

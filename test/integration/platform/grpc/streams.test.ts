@@ -71,3 +71,34 @@ test("a thousand streams that are opened and dropped leave nothing behind", asyn
   await until(() => open === 0, "the service's iterators to end");
   await until(async () => (await pair.metrics.text()).includes("grpc_server_open_streams 0"));
 });
+
+test("a reader that never reads does not keep the service's iterator beyond its token", async () => {
+  let returned = 0;
+  let produced = 0;
+  const expiresAt = Date.now() + 1500;
+  await using pair = await grpcPair(
+    {
+      watchNodes: () => ({
+        [Symbol.asyncIterator]: () => ({
+          async next() {
+            produced += 1;
+            return { done: false as const, value: { cursor: "x".repeat(10_000) } };
+          },
+          async return() {
+            returned += 1;
+            return { done: true as const, value: undefined };
+          },
+        }),
+      }),
+    },
+    { authenticate: () => ({ kind: "user", subject: "ann", role: "viewer", expiresAt }) },
+  );
+  const stream = pair.connect().watchNodes({})[Symbol.asyncIterator]();
+  await stream.next();
+  await until(() => returned === 1, "the iterator to be released");
+  expect(produced).toBeLessThan(10_000);
+  const reading = (async () => {
+    for (;;) if ((await stream.next()).done) return;
+  })();
+  await expect(reading).rejects.toMatchObject({ code: "TOKEN_EXPIRED" });
+});
