@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
+import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { backUp } from "../../../cli/backup/backup.ts";
 import { restore } from "../../../cli/backup/restore.ts";
@@ -9,6 +10,8 @@ import { lockDataDirectory } from "../../../cli/process/data-lock.ts";
 import { loadConfig } from "../../../platform/config/load-config.ts";
 import { createLogger } from "../../../platform/observability/log.ts";
 import { openStore } from "../../../subgraphs/kit/store/orm.ts";
+import { describeWithPeers } from "../../support/peers.ts";
+import { temporaryDatabases } from "../../support/temporary-databases.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
 let root: string;
@@ -103,3 +106,41 @@ describe("backup and restore", () => {
     await expect(backUp(configFor("empty"), join(root, "copy2"))).rejects.toThrow(/no database to back up/);
   });
 });
+
+describeWithPeers("backup and restore of PostgreSQL", "postgresql", () => {
+  it("bring the databases back by PostgreSQL's own tools, with a new epoch, and only into databases of the same kind", async () => {
+    const { urls, drop } = await temporaryDatabases(["clusters", "nodes", "restored", "rest"]);
+    try {
+      mkdirSync(join(root, "data"));
+      const stores = await Promise.all([
+        deployment("data", urls.clusters),
+        openStore({ name: "nodes", url: urls.nodes, entities: [], migrations: [], log }),
+      ]);
+      const source = { "database.clusters": urls.clusters, "database.nodes": urls.nodes };
+      await backUp(configFor("data", source), join(root, "copy"));
+      await Promise.all(stores.map((store) => store.close()));
+      await expect(restore(configFor("other"), join(root, "copy"), false)).rejects.toThrow(
+        /is of postgresql, but database.clusters is sqlite/,
+      );
+      await expect(restore(configFor("other", source), join(root, "copy"), false)).rejects.toThrow(/the database of clusters already/);
+
+      const target = { "database.clusters": urls.restored, "database.nodes": urls.rest };
+      await restore(configFor("other", target), join(root, "copy"), false);
+      expect(await postgresEpoch(urls.restored)).not.toBe(await postgresEpoch(urls.clusters));
+      await restore(configFor("other", target), join(root, "copy"), true);
+      const reopened = await openStore({ name: "clusters", url: urls.restored, entities: [], migrations: [], log });
+      expect(await reopened.isReachable()).toBe(true);
+      await reopened.close();
+    } finally {
+      await drop();
+    }
+  }, 60_000);
+});
+
+async function postgresEpoch(url: string): Promise<string> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const { rows } = await client.query<{ epoch: string }>("select epoch from event_state");
+  await client.end();
+  return String(rows[0]?.epoch);
+}
