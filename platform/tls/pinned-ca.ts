@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { FleetError } from "../errors/fleet-error.ts";
 import { readOnlyCa, type TrustedCa } from "./certificate-authority.ts";
+import { parseCertificateUri } from "./certificate-names.ts";
 
 export interface PinnedCaOptions {
   host: string;
@@ -19,7 +20,8 @@ const MAX_CHAIN = 8;
 
 /**
  * Fetches the CA's certificate from a server that sends it along, and takes it only if it is the one that the join token names and the
- * server's own certificate is signed by it. Nothing is sent over this connection: what follows checks the server against the CA as usual.
+ * server's own certificate is signed by it and names a part of the control plane: an agent has a certificate of this CA too. Nothing is
+ * sent over this connection: what follows checks the server against the CA as usual.
  * Throws UNAUTHENTICATED (`reason` CaMismatch) for another CA, UNAVAILABLE where the server cannot be reached in time.
  */
 export async function fetchPinnedCa(options: PinnedCaOptions): Promise<TrustedCa> {
@@ -32,7 +34,7 @@ export async function fetchPinnedCa(options: PinnedCaOptions): Promise<TrustedCa
       certificate = issuerOf(certificate), depth += 1
     ) {
       if (!hasFingerprint(certificate, options.fingerprint)) continue;
-      if (leaf === undefined || !leaf.verify(certificate.publicKey)) break;
+      if (leaf === undefined || !leaf.verify(certificate.publicKey) || !isControl(leaf)) break;
       return readOnlyCa(certificate.toString());
     }
   } finally {
@@ -83,6 +85,11 @@ function issuerOf(certificate: X509Certificate): X509Certificate | undefined {
   const issuer = certificate.issuerCertificate;
   // A root names itself.
   return issuer?.fingerprint256 === certificate.fingerprint256 ? undefined : issuer;
+}
+
+function isControl(leaf: X509Certificate): boolean {
+  const uris = (leaf.subjectAltName ?? "").split(", ").filter((name) => name.startsWith("URI:"));
+  return uris.length === 1 && parseCertificateUri(uris[0]?.slice(4) ?? "")?.kind === "control";
 }
 
 function hasFingerprint(certificate: X509Certificate, fingerprint: string): boolean {

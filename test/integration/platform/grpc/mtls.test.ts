@@ -258,6 +258,13 @@ describe("a host that joins", () => {
     });
   });
 
+  test("refuses an agent that poses as the control plane", async () => {
+    await using pair = await whoAmI("optional", undefined, await agentKeyPair(home.ca, "agent-8"));
+    await expect(fetchPinnedCa({ host: "127.0.0.1", port: pair.port, fingerprint: home.ca.fingerprint })).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+    });
+  });
+
   test("gives up on a server that is silent, or when it is told to", async () => {
     const { createServer } = await import("node:net");
     const silent = createServer(() => undefined).listen(0, "127.0.0.1");
