@@ -3,7 +3,7 @@ import type { QueryPlan } from "@apollo/query-planner";
 import type { ExecutionResult } from "graphql";
 import type { PreparedOperation } from "./prepared-operation.ts";
 import { completionErrors, publicErrors } from "./public-errors.ts";
-import type { RequestScope } from "./request-scope.ts";
+import type { ExecutionScope, RequestScope } from "./request-scope.ts";
 
 export type DataSources = Readonly<Record<string, GraphQLDataSource>>;
 
@@ -23,7 +23,8 @@ export async function runOperation(
   const { snapshot, context } = prepared;
   const { log } = scope.request;
   try {
-    const request = { request: { variables }, context: scope, metrics: {}, logger: log };
+    const execution: ExecutionScope = { ...scope, roots: [] };
+    const request = { request: { variables }, context: execution, metrics: {}, logger: log };
     const { data, errors, extensions } = await executeQueryPlan(
       plan,
       dataSources,

@@ -108,6 +108,13 @@ describe.each(TRANSPORTS)("Queries with subgraphs %s", (transport) => {
     ]);
   });
 
+  test("an error in a list of mixed types has the path of its own object", async () => {
+    fleet.hardware.failing.add("h2");
+    const { body } = await post(fleet, "{ things { __typename ... on Host { id cpu { model } } } }");
+    expect(body.data.things[2]).toEqual({ __typename: "Host", id: "h2", cpu: null });
+    expect(body.errors).toEqual([expect.objectContaining({ path: ["things", 2] })]);
+  });
+
   test("a missing entity under a field that must not be null is an error, not a silent null", async () => {
     fleet.hardware.unknown.add("h3");
     const { body } = await post(fleet, '{ host(id: "h3") { id serial } }');
