@@ -9,7 +9,7 @@ export default class SkipReport implements Reporter {
       for (const test of module.children.allTests("skipped")) {
         const result = test.result();
         const note = result.state === "skipped" ? result.note : undefined;
-        const reason = test.meta().skipReason ?? note ?? "no reason given";
+        const reason = test.meta().skipReason ?? note ?? `without a reason: ${test.fullName}`;
         counts.set(reason, (counts.get(reason) ?? 0) + 1);
         total += 1;
       }
