@@ -44,6 +44,7 @@ export class CreateNodes20261120 extends Migration {
     )`);
     // A name is free again once its node was deregistered: a host that was installed anew joins as somebody else.
     this.addSql("create unique index node_hostname on node (hostname) where deregistered_at is null");
+    this.addSql("create index node_name on node (hostname, deregistered_at)");
     this.addSql("create index node_agent on node (agent_id) where agent_id is not null");
     this.addSql(
       "create unique index node_client_request on node (client_request_id, coalesce(agent_id, '')) where client_request_id is not null",

@@ -9,8 +9,8 @@ import { Agent } from "../entities/agent.ts";
 import { newId } from "./ids.ts";
 import { checkText } from "./input-checks.ts";
 import { createJoinToken, findJoinRight, hashOf, type IssuedJoinToken } from "./join-tokens.ts";
-import { findBarringNode } from "./node-registration.ts";
 import { nodeDeregistered } from "./node-rights.ts";
+import { findBarred } from "./registration-roster.ts";
 
 /** Of an agent's certificate. Agents renew in the last third. */
 const CERTIFICATE_TTL_SECONDS = 30 * 86_400;
@@ -70,8 +70,8 @@ export class Enrollment {
     const { identity } = ctx;
     if (identity === null) throw new FleetError("UNAUTHENTICATED", "A certificate is renewed with the certificate itself.");
     if (identity.kind !== "agent") throw new FleetError("FORBIDDEN", "Only agents renew their certificates here.");
-    const barredBy = await this.#store.read((em) => findBarringNode(em, identity.agentId));
-    if (barredBy) throw nodeDeregistered(barredBy.id);
+    const barred = await this.#store.read((em) => findBarred(em, [identity.agentId]));
+    for (const nodeId of barred.values()) throw nodeDeregistered(nodeId);
     const certificate = await this.#authority.signAgent(requestDer, identity.agentId, CERTIFICATE_TTL_SECONDS);
     await this.#store.transaction(({ em }) =>
       em.nativeUpdate(Agent, { id: identity.agentId }, { certificateNotAfter: certificate.notAfter }),

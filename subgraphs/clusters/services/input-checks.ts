@@ -47,13 +47,14 @@ export function checkOneOf<T extends string>(field: string, value: string | null
 /** A short text for people and filters: no control characters. Empty is null. */
 export function checkName(field: string, value: string | null | undefined, maxLength = 128): string | null {
   if (value === null || value === undefined || value === "") return null;
-  if (value.length > maxLength || CONTROL.test(value)) {
+  if (value.length > maxLength || CONTROL.test(value) || !value.isWellFormed()) {
     throw invalidArgument(field, `At most ${maxLength} characters, none of them a control character.`, { maxLength });
   }
   return value;
 }
 
 export function checkText(field: string, value: string, maxLength: number): string {
+  if (!isStorable(value)) throw notStorable(field);
   if (value.length > maxLength) throw invalidArgument(field, `At most ${maxLength} characters.`, { maxLength });
   return value;
 }
@@ -62,9 +63,18 @@ export function checkListLength(field: string, list: readonly unknown[], max: nu
   if (list.length > max) throw invalidArgument(field, `At most ${max} entries.`, { max });
 }
 
+/** PostgreSQL stores neither NUL nor half a surrogate pair. */
+export function isStorable(text: string): boolean {
+  return !text.includes("\u0000") && text.isWellFormed();
+}
+
+function notStorable(field: string): Error {
+  return invalidArgument(field, "Text without NUL and without lone surrogates is needed.");
+}
+
 /** An id that somebody gave: present and not absurd; whether it exists is not decided here. */
 export function checkId(field: string, value: string): string {
-  if (value === "" || value.length > 128) throw invalidArgument(field, "An id is needed.");
+  if (value === "" || value.length > 128 || !isStorable(value)) throw invalidArgument(field, "An id is needed.");
   return value;
 }
 
@@ -74,9 +84,10 @@ export function checkStringMap(field: string, map: StringMap, maxBytes: number):
   checkListLength(field, entries, 100);
   let bytes = 0;
   for (const [key, value] of entries) {
-    if (key === "" || key.length > 253 || CONTROL.test(key)) {
+    if (key === "" || key.length > 253 || CONTROL.test(key) || !key.isWellFormed()) {
       throw invalidArgument(field, "A key has 1–253 characters, none of them a control character.", { key: key.slice(0, 253) });
     }
+    if (!isStorable(value)) throw notStorable(field);
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
   }
   if (bytes > maxBytes) throw invalidArgument(field, `At most ${maxBytes} bytes in all.`, { maxBytes });

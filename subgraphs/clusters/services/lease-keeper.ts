@@ -1,8 +1,5 @@
-import { LockMode } from "@mikro-orm/core";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { ClustersConfig } from "../config.ts";
-import { Node } from "../entities/node.ts";
-import { NodeLiveness } from "../entities/node-liveness.ts";
 import type { BeatCount, LeaseTable, MonotonicClock } from "./lease-table.ts";
 import { readBeats, stillSilent, writeLiveness } from "./liveness-writes.ts";
 import { applyLeaseExpiry } from "./node-state.ts";
@@ -115,16 +112,14 @@ export class LeaseKeeper {
 
   async #expireBatch(expired: BeatCount[]): Promise<void> {
     const { writer, leases, config, ctx } = this.#parts;
-    const marked = await writer.transaction(async (tx, touched) => {
+    const marked = await writer.transaction(async (nodes) => {
       const ids: string[] = [];
-      const silent = await stillSilent(tx.em, expired, writer.store.dialect);
-      const nodes = await tx.em.find(Node, { id: { $in: [...silent] } }, { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { id: "asc" } });
-      // Into the identity map, in one query.
-      await tx.em.find(NodeLiveness, { nodeId: { $in: nodes.map(({ id }) => id) } });
+      const silent = await stillSilent(nodes.em, expired, writer.store.dialect);
+      const locked = await nodes.lock({ id: { $in: [...silent] }, lease: "running", deregisteredAt: null });
       this.#lookForPause();
-      for (const node of nodes) {
-        if (node.lease !== "running" || node.deregisteredAt !== null || !leases.isExpired(node.id)) continue;
-        await writer.change(tx, touched, node, () => applyLeaseExpiry(node, config.leaseTtlSeconds, new Date()));
+      for (const node of locked) {
+        if (!leases.isExpired(node.id)) continue;
+        nodes.change(node, () => applyLeaseExpiry(node, config.leaseTtlSeconds, new Date()));
         ids.push(node.id);
       }
       return ids;

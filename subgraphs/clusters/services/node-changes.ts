@@ -2,6 +2,7 @@ import { requireRole } from "../../../platform/auth/identity.ts";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { Node } from "../entities/node.ts";
+import { checkId } from "./input-checks.ts";
 import { checkConditions, checkPatch, checkStatus, type RawCondition } from "./node-input.ts";
 import { nodeDeregistered, nodeNotFound, requireAgentOrAdmin, requireOwnNode } from "./node-rights.ts";
 import { applyByHand } from "./node-state.ts";
@@ -49,13 +50,14 @@ export class NodeChanges {
     );
   }
 
-  #change(id: string, change: (node: Node) => void, authorise?: (node: Node) => void): Promise<NodeView> {
-    return this.#writer.transaction(async (tx, touched) => {
-      const node = await this.#writer.lock(tx.em, id);
+  async #change(id: string, change: (node: Node) => void, authorise?: (node: Node) => void): Promise<NodeView> {
+    checkId("nodeId", id);
+    return this.#writer.transaction(async (nodes) => {
+      const node = await nodes.lockOne(id);
       if (!node) throw nodeNotFound(id);
       authorise?.(node);
       if (node.deregisteredAt !== null) throw nodeDeregistered(id);
-      return this.#writer.change(tx, touched, node, () => change(node));
+      return nodes.change(node, () => change(node));
     });
   }
 }

@@ -1,16 +1,13 @@
-import { LockMode } from "@mikro-orm/core";
 import { requireRole } from "../../../platform/auth/identity.ts";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
-import type { Transaction } from "../../kit/store/orm.ts";
-import { Node } from "../entities/node.ts";
 import { NodeCommand } from "../entities/node-command.ts";
 import { newId } from "./ids.ts";
-import { checkOneOf, checkStringMap } from "./input-checks.ts";
+import { checkId, checkOneOf, checkStringMap } from "./input-checks.ts";
 import type { OpenCommand } from "./node-cache.ts";
 import { nodeDeregistered, nodeNotFound } from "./node-rights.ts";
 import { COMMAND_TYPES, type StringMap } from "./node-types.ts";
-import type { NodeWriter } from "./node-writer.ts";
+import type { NodeTransaction, NodeWriter } from "./node-writer.ts";
 
 /** The log's stream of commands: not for clients, but for the other replicas, which answer heartbeats too. Object ids are node ids. */
 export const COMMAND_STREAM = "node-commands";
@@ -32,38 +29,38 @@ export class NodeCommands {
    */
   async send(ctx: RequestContext, nodeId: string, rawType: string, rawParameters: StringMap): Promise<OpenCommand> {
     requireRole(ctx.identity, "admin");
+    checkId("nodeId", nodeId);
     const type = checkOneOf("type", rawType, COMMAND_TYPES);
     const parameters = checkStringMap("parameters", rawParameters, MAX_PARAMETER_BYTES);
     const command = { id: newId("cmd"), nodeId, type, parameters, createdAt: new Date(), acknowledgedAt: null };
-    await this.#writer.transaction(async (tx, touched) => {
-      const node = await tx.em.findOne(Node, { id: nodeId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    await this.#writer.transaction(async (nodes) => {
+      const node = await nodes.lockOne(nodeId);
       if (!node) throw nodeNotFound(nodeId);
       if (node.deregisteredAt !== null) throw nodeDeregistered(nodeId);
-      if ((await tx.em.count(NodeCommand, { nodeId, acknowledgedAt: null })) >= MAX_OPEN) {
+      if ((await nodes.em.count(NodeCommand, { nodeId, acknowledgedAt: null })) >= MAX_OPEN) {
         throw new FleetError("RESOURCE_EXHAUSTED", `The node has ${MAX_OPEN} commands that its agent did not acknowledge.`);
       }
-      tx.em.persist(tx.em.create(NodeCommand, command));
-      touched.add(nodeId);
-      announce(tx, nodeId, command.id);
+      nodes.em.persist(nodes.em.create(NodeCommand, command));
+      announce(nodes, nodeId, command.id);
     });
     return { id: command.id, type, parameters };
   }
 
   /** What the node's agent carried out, or knew already. Ids of others are passed over. */
   async acknowledge(nodeId: string, ids: readonly string[]): Promise<void> {
-    await this.#writer.transaction(async (tx, touched) => {
-      touched.add(nodeId);
-      const changed = await tx.em.nativeUpdate(
+    await this.#writer.transaction(async (nodes) => {
+      const changed = await nodes.em.nativeUpdate(
         NodeCommand,
         { id: { $in: [...ids] }, nodeId, acknowledgedAt: null },
         { acknowledgedAt: new Date() },
       );
-      if (changed > 0) announce(tx, nodeId, null);
+      if (changed > 0) announce(nodes, nodeId, null);
     });
   }
 }
 
 /** One object per node, so that the log keeps one row for it. */
-function announce(tx: Transaction, nodeId: string, commandId: string | null): void {
-  tx.emit(COMMAND_STREAM, { type: "ADDED", objectId: nodeId, object: { nodeId, commandId }, previous: null });
+function announce(nodes: NodeTransaction, nodeId: string, commandId: string | null): void {
+  nodes.touch(nodeId);
+  nodes.emit(COMMAND_STREAM, { type: "ADDED", objectId: nodeId, object: { nodeId, commandId }, previous: null });
 }

@@ -8,7 +8,7 @@ import type { EntityManager } from "../../kit/store/orm.ts";
 import type { ClustersConfig } from "../config.ts";
 import { Node } from "../entities/node.ts";
 import { NodeLiveness } from "../entities/node-liveness.ts";
-import { checkId, checkListLength } from "./input-checks.ts";
+import { checkId, checkListLength, isStorable } from "./input-checks.ts";
 import { filterMatcher, filterQuery } from "./node-filter.ts";
 import { checkFilter, type RawNodeFilter } from "./node-input.ts";
 import { mayReadNode, nodeNotFound } from "./node-rights.ts";
@@ -54,7 +54,7 @@ export class NodeQueries {
   /** Rights: viewer, or the node's own certificate. Deregistered nodes too. Throws NOT_FOUND, naming `field`. */
   async get(ctx: RequestContext, id: string, field = "nodeId"): Promise<NodeView> {
     if (ctx.identity?.kind !== "agent") requireRole(ctx.identity, "viewer");
-    const [node] = await this.#views([id]);
+    const [node] = await this.#views([checkId(field, id)]);
     if (!node) throw nodeNotFound(id, field);
     if (!mayReadNode(ctx.identity, node)) {
       throw new FleetError("FORBIDDEN", "This node belongs to another identity.", { reason: "NotYourNode", details: { id } });
@@ -114,13 +114,15 @@ export class NodeQueries {
   }
 
   async #views(ids: readonly string[]): Promise<Array<NodeView | null>> {
-    const views = await this.#writer.store.read(async (em) => this.#viewsOf(em, await em.find(Node, { id: { $in: [...ids] } })));
+    const views = await this.#writer.store.read(async (em) =>
+      this.#viewsOf(em, await em.find(Node, { id: { $in: ids.filter(isStorable) } })),
+    );
     return ids.map((id) => views.get(id) ?? null);
   }
 
   async #viewsOf(em: EntityManager, nodes: readonly Node[]): Promise<Map<string, NodeView>> {
     const liveness = nodes.length === 0 ? [] : await em.find(NodeLiveness, { nodeId: { $in: nodes.map(({ id }) => id) } });
     const lastSeen = new Map(liveness.map((row) => [row.nodeId, row.lastSeen]));
-    return new Map(nodes.map((node) => [node.id, this.#writer.viewAt(node, lastSeen.get(node.id) ?? null)]));
+    return new Map(nodes.map((node) => [node.id, this.#writer.view(node, lastSeen.get(node.id) ?? null)]));
   }
 }

@@ -1,4 +1,4 @@
-import { LockMode } from "@mikro-orm/core";
+import { type FilterQuery, LockMode } from "@mikro-orm/core";
 import type { EntityManager, Store, Transaction } from "../../kit/store/orm.ts";
 import type { AllocationPolicy } from "../config.ts";
 import { Node } from "../entities/node.ts";
@@ -22,60 +22,95 @@ export class NodeWriter {
     this.#cache = cache;
   }
 
-  /** Runs a transaction and then forgets what was known of the nodes whose ids `touched` has. */
-  async transaction<T>(work: (tx: Transaction, touched: Set<string>) => Promise<T>): Promise<T> {
+  /** As `Store.transaction`; afterwards what was known of the nodes that it touched is forgotten, however it ended. */
+  async transaction<T>(work: (nodes: NodeTransaction) => Promise<T>): Promise<T> {
     const touched = new Set<string>();
     try {
-      return await this.store.transaction((tx) => work(tx, touched));
+      return await this.store.transaction((tx) => work(new NodeTransaction(tx, touched, (node, stored) => this.view(node, stored))));
     } finally {
       for (const id of touched) this.#cache.forget(id);
     }
   }
 
-  /** A node to be changed: nobody else changes it until the transaction ends. */
-  lock(em: EntityManager, id: string): Promise<Node | null> {
-    return em.findOne(Node, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-  }
-
-  /** The view of a row, with what this process heard of the node and has not written yet. */
-  async view(em: EntityManager, node: Node): Promise<NodeView> {
-    const liveness = await em.findOne(NodeLiveness, { nodeId: node.id });
-    return this.viewAt(node, liveness?.lastSeen ?? null);
-  }
-
-  viewAt(node: Node, stored: Date | null): NodeView {
+  /** The node as it is shown. `stored`: when it was last heard of, as far as that is written; what this process heard since counts, too. */
+  view(node: Node, stored: Date | null): NodeView {
     const heard = this.#leases.lastSeen(node.id);
     const lastSeen = heard !== undefined && heard > (stored?.getTime() ?? 0) ? new Date(heard) : stored;
     return nodeView(node, lastSeen, this.#policy);
   }
+}
+
+/** Nodes that are read and changed in one transaction. */
+export class NodeTransaction {
+  readonly em: EntityManager;
+  readonly #tx: Transaction;
+  readonly #touched: Set<string>;
+  readonly #view: (node: Node, stored: Date | null) => NodeView;
+  readonly #lastSeen = new Map<string, Date | null>();
+
+  constructor(tx: Transaction, touched: Set<string>, view: (node: Node, stored: Date | null) => NodeView) {
+    this.em = tx.em;
+    this.#tx = tx;
+    this.#touched = touched;
+    this.#view = view;
+  }
+
+  get emit(): Transaction["emit"] {
+    return this.#tx.emit;
+  }
+
+  /** What is known of the node outside is out of date after this transaction. */
+  touch(id: string): void {
+    this.#touched.add(id);
+  }
+
+  /** Nodes to be changed, by id: nobody else changes them until the transaction ends. */
+  async lock(where: FilterQuery<Node>): Promise<Node[]> {
+    const nodes = await this.em.find(Node, where, { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { id: "asc" } });
+    if (nodes.length > 0) {
+      const liveness = await this.em.find(NodeLiveness, { nodeId: { $in: nodes.map(({ id }) => id) } });
+      for (const { nodeId, lastSeen } of liveness) this.#lastSeen.set(nodeId, lastSeen);
+    }
+    return nodes;
+  }
+
+  async lockOne(id: string): Promise<Node | null> {
+    const [node] = await this.lock({ id });
+    return node ?? null;
+  }
+
+  view(node: Node): NodeView {
+    return this.#view(node, this.#lastSeen.get(node.id) ?? null);
+  }
 
   /**
-   * Changes a locked node by `change` and emits what became of it; without a visible or remembered difference nothing is written.
-   * Returns the view afterwards.
+   * Changes a locked node and emits what became of it; where nothing differs, neither for those who look nor for what is remembered,
+   * nothing is stored. `heardAt`: the node was heard of just now. Returns the node as it is shown afterwards.
    */
-  async change(tx: Transaction, touched: Set<string>, node: Node, change: () => void, lastSeen?: Date): Promise<NodeView> {
-    const before = await this.view(tx.em, node);
+  change(node: Node, change: () => void, heardAt?: Date): NodeView {
+    const before = this.view(node);
     const rememberedBefore = remembered(node);
     change();
-    const seen = lastSeen ?? (before.lastSeen === null ? null : new Date(before.lastSeen));
-    if (rememberedBefore === remembered(node) && sameView(before, this.viewAt(node, seen))) return before;
+    if (rememberedBefore === remembered(node) && sameView(before, this.view(node))) return before;
+    if (heardAt) this.#lastSeen.set(node.id, heardAt);
     node.updatedAt = new Date();
-    const after = this.viewAt(node, seen);
-    touched.add(node.id);
-    if (before.deregistered && after.deregistered) return after;
-    if (before.deregistered) tx.emit(NODE_STREAM, { type: "ADDED", objectId: node.id, object: after, previous: null });
-    else if (after.deregistered) tx.emit(NODE_STREAM, { type: "DELETED", objectId: node.id, object: after, previous: before });
-    else tx.emit(NODE_STREAM, { type: "MODIFIED", objectId: node.id, object: after, previous: before });
+    const after = this.view(node);
+    this.touch(node.id);
+    if (before.deregistered && !after.deregistered) {
+      this.emit(NODE_STREAM, { type: "ADDED", objectId: node.id, object: after, previous: null });
+    } else if (!before.deregistered) {
+      this.emit(NODE_STREAM, { type: after.deregistered ? "DELETED" : "MODIFIED", objectId: node.id, object: after, previous: before });
+    }
     return after;
   }
 
   /** Stores a new node and its ADDED event. */
-  create(tx: Transaction, touched: Set<string>, node: Node): NodeView {
-    tx.em.persist(node);
-    tx.em.persist(tx.em.create(NodeLiveness, { nodeId: node.id, lastSeen: null, beats: 0 }));
-    const view = this.viewAt(node, null);
-    tx.emit(NODE_STREAM, { type: "ADDED", objectId: node.id, object: view, previous: null });
-    touched.add(node.id);
+  create(node: Node): NodeView {
+    this.em.persist(node);
+    this.em.persist(this.em.create(NodeLiveness, { nodeId: node.id, lastSeen: null, beats: 0 }));
+    const view = this.view(node);
+    this.emit(NODE_STREAM, { type: "ADDED", objectId: node.id, object: view, previous: null });
+    this.touch(node.id);
     return view;
   }
 }

@@ -31,7 +31,7 @@ for (const variant of CLUSTERS_VARIANTS) {
     /** As the CLI makes it: on the database, beside the running server. */
     const newToken = async (uses = 1, ttlSeconds = 600) =>
       (await issueJoinToken(fleet.databaseUrl, createLogger({ name: "test", level: "silent" }), { uses, ttlSeconds })).secret;
-    const join = (token: string, certificateRequest: Uint8Array) => fleet.enrollment(replica).join({ token, certificateRequest });
+    const join = (token: string, certificateRequest: Buffer) => fleet.enrollment(replica).join({ token, certificateRequest });
 
     async function joined(): Promise<{ response: CertificateResponse; pair: KeyPair }> {
       const { keyPem, requestDer } = await createCertificateRequest();
