@@ -5,12 +5,13 @@ import { z } from "zod";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { grpcClient } from "../../platform/grpc/client.ts";
+import { parseHostPort } from "../../platform/grpc/listen-address.ts";
 import { readPrivateFile, replaceFile } from "../../platform/tls/certificate-files.ts";
 import { createCertificateRequest } from "../../platform/tls/certificate-request.ts";
+import { fetchPinnedCa } from "../../platform/tls/pinned-ca.ts";
 import { type CertificateResponse, EnrollmentServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { type AgentCredentials, checkCertificate, saveCredentials } from "./credentials.ts";
 import type { JoinToken } from "./join-token.ts";
-import { fetchPinnedCa } from "./pinned-ca.ts";
 
 /** Every part of the control plane, and nobody else that has a certificate of the CA. */
 export const CONTROL_PEERS = "fleetgraph://control/*";
@@ -26,7 +27,7 @@ const pendingRequest = z.object({ keyPem: z.string(), requestDer: z.base64() });
  * Throws what the control plane answers (UNAUTHENTICATED: JoinTokenUsed, …), CaMismatch, or UNAVAILABLE.
  */
 export async function enroll(token: JoinToken, address: string, stateDir: string, signal?: AbortSignal): Promise<AgentCredentials> {
-  const ca = await fetchPinnedCa(address, token.caFingerprint, signal);
+  const ca = await fetchPinnedCa({ ...parseHostPort(address), fingerprint: token.caFingerprint, signal });
   const { keyPem, requestDer } = await ownRequest(stateDir);
   const channel = createGrpcChannel(address, { caPem: ca.certificatePem, peerUri: CONTROL_PEERS });
   let response: CertificateResponse;

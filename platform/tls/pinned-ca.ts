@@ -40,9 +40,11 @@ export async function fetchPinnedCa(options: PinnedCaOptions): Promise<TrustedCa
   } finally {
     socket.destroy();
   }
-  throw new FleetError("UNAUTHENTICATED", "The server's certificate is not from the CA that the join token names.", {
-    reason: "CaMismatch",
-  });
+  throw new FleetError(
+    "UNAUTHENTICATED",
+    "The server is not a part of the control plane that the join token names, by its certificate. Nothing was sent to it. Check the address and the token.",
+    { reason: "CaMismatch" },
+  );
 }
 
 function handshake({ host, port, timeoutMs = 10_000, signal }: PinnedCaOptions): Promise<TLSSocket> {
