@@ -11,22 +11,26 @@ export interface ResolvedEvent {
   readonly bookmark: boolean;
 }
 
+/** Must not reject: what goes wrong is part of the payload. The signal aborts where nobody waits for it any more. */
+type ResolveEvent = (event: UpstreamEvent, signal: AbortSignal) => Promise<ResolvedEvent>;
+
 /**
  * The events of an upstream, resolved: several at a time, delivered in order, read no further ahead than that.
  * `next()` gives null at the end and throws a StreamEnd where there is a reason to tell.
  */
 export class EventStream {
   readonly #upstream: Upstream;
-  readonly #resolve: (event: UpstreamEvent) => Promise<ResolvedEvent>;
+  readonly #resolve: ResolveEvent;
   readonly #inFlight: number;
   readonly #onEnd: () => void;
   readonly #pending: Promise<ResolvedEvent>[] = [];
+  readonly #closed = new AbortController();
   #end: { error: StreamEnd | null } | null = null;
   #onReadable: (() => void) | null = null;
   #onSpace: (() => void) | null = null;
 
-  /** `resolve` must not reject: what goes wrong is part of the payload. `onEnd` is called once, when the upstream is over. */
-  constructor(upstream: Upstream, resolve: (event: UpstreamEvent) => Promise<ResolvedEvent>, inFlight: number, onEnd: () => void) {
+  /** `onEnd` is called once, when the upstream is over. */
+  constructor(upstream: Upstream, resolve: ResolveEvent, inFlight: number, onEnd: () => void) {
     this.#upstream = upstream;
     this.#resolve = resolve;
     this.#inFlight = inFlight;
@@ -55,6 +59,7 @@ export class EventStream {
   close(): void {
     this.#pending.length = 0;
     this.#finish(null);
+    this.#closed.abort();
     this.#upstream.close();
     this.#onSpace?.();
   }
@@ -63,7 +68,7 @@ export class EventStream {
     try {
       for await (const event of this.#upstream.events()) {
         if (this.#end) return;
-        this.#pending.push(this.#resolve(event));
+        this.#pending.push(this.#resolve(event, this.#closed.signal));
         this.#onReadable?.();
         while (this.#pending.length >= this.#inFlight && !this.#end) {
           await new Promise<void>((resolve) => {

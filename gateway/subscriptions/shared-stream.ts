@@ -150,7 +150,7 @@ export class SharedStream implements MemberHost {
     metrics.upstreams.inc({ kind });
     return new EventStream(
       upstream,
-      (event) => this.#resolve(event),
+      (event, signal) => this.#resolve(event, signal),
       limits.eventsInFlight,
       () => metrics.upstreams.dec({ kind }),
     );
@@ -171,10 +171,10 @@ export class SharedStream implements MemberHost {
     });
   }
 
-  async #resolve({ result, cursor, bookmark }: UpstreamEvent): Promise<ResolvedEvent> {
+  async #resolve({ result, cursor, bookmark }: UpstreamEvent, closed: AbortSignal): Promise<ResolvedEvent> {
     const { operation, variables, dataSources, limits, metrics, log } = this.#options;
     const { token, requestId, identity } = this.#freshest() ?? NOBODY;
-    using deadline = new Deadline(limits.eventMs, undefined);
+    using deadline = new Deadline(limits.eventMs, closed);
     const request = { requestId, identity, token, signal: deadline.signal, deadlineAt: performance.now() + limits.eventMs, log };
     const event = { subgraph: operation.upstream.serviceName, query: operation.upstream.operation, result };
     const answer = await runOperation(operation.prepared, variables, { request, event }, dataSources, operation.eventPlan);

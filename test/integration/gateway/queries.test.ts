@@ -268,6 +268,29 @@ describe.each(TRANSPORTS)("Queries with subgraphs %s", (transport) => {
   });
 });
 
+test("both ways to the subgraphs give the same answers, byte for byte", async () => {
+  const fleets = [await startTestFleet("in process"), await startTestFleet("over HTTP")];
+  try {
+    for (const { hosts, hardware } of fleets) {
+      for (const id of ["h1", "h2", "h3"]) hosts.put(id);
+      hardware.failing.add("h2");
+      hardware.unknown.add("h3");
+    }
+    for (const query of [
+      "{ hosts { id revision cpu { model cores } rack { row } } }",
+      "{ things { __typename ... on Host { serial failing } ... on Zone { hosts { broken } } } }",
+      'mutation { renameHost(id: "none", name: "x") { id } }',
+      '{ host(id: "h3") { serial } racks { hosts { name } } }',
+      "{ __schema { subscriptionType { fields { name } } } }",
+    ]) {
+      const [inProcess, overHttp] = await Promise.all(fleets.map((fleet) => post(fleet, query)));
+      expect(JSON.stringify(inProcess?.body)).toBe(JSON.stringify(overHttp?.body));
+    }
+  } finally {
+    for (const fleet of fleets) await fleet.stop();
+  }
+});
+
 test("a subgraph that is gone is UNAVAILABLE by its name, without its address, and serves again when it is back", async () => {
   const fleet = await startTestFleet("over HTTP");
   fleet.hosts.put("h1");
