@@ -16,6 +16,8 @@ export default async function detectPeers(project: TestProject): Promise<void> {
   project.provide("peers", {
     postgresql: await portProblem(process.env.TEST_POSTGRESQL_URL ?? "postgresql://127.0.0.1:5432"),
     nats: await portProblem(process.env.TEST_NATS_URL ?? "nats://127.0.0.1:4222"),
+    "nats-server": programProblem("/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server"),
+    pg_dump: programProblem("/usr/bin/pg_dump", "/usr/local/bin/pg_dump"),
     chromium: programProblem(process.env.TEST_CHROMIUM ?? "/usr/bin/chromium"),
     "network-namespaces": process.getuid?.() === 0 ? programProblem("/usr/sbin/ip", "/sbin/ip") : "needs root",
   });
