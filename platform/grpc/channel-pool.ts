@@ -53,7 +53,7 @@ export class ChannelPool {
   /** Throws RESOURCE_EXHAUSTED where all connections are in use, UNAVAILABLE after `close`, INVALID_ARGUMENT for a bad address. */
   lease({ address, peerUri }: PoolTarget): ChannelLease {
     if (this.#closed) throw new FleetError("UNAVAILABLE", "The connections are closed: the process is stopping.");
-    const key = `${peerUri} ${address}`;
+    const key = keyOf(address, peerUri);
     const entry = this.#entries.get(key) ?? this.#open(address, peerUri);
     this.#entries.delete(key);
     this.#entries.set(key, entry);
@@ -68,6 +68,15 @@ export class ChannelPool {
       this.#entries.delete(key);
       if (entry.users === 0) this.#close(entry);
     }
+  }
+
+  /** The next lease dials anew: after a failure, instead of waiting out the channel's own back-off. Calls that are open go on. */
+  drop({ address, peerUri }: PoolTarget): void {
+    const key = keyOf(address, peerUri);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    if (entry.users === 0) this.#close(entry);
   }
 
   /** Closes everything; calls that are open fail with UNAVAILABLE or CANCELLED. */
@@ -135,4 +144,8 @@ export class ChannelPool {
     clearTimeout(entry.idleTimer);
     entry.channel.close();
   }
+}
+
+function keyOf(address: string, peerUri: string): string {
+  return `${peerUri} ${address}`;
 }

@@ -72,6 +72,8 @@ export class AgentCalls {
         return answer;
       } catch (error) {
         const failure = toRefusal(FleetError.from(error), record);
+        // An agent that was restarted is reached by the next call, not when the channel's back-off is over.
+        if (failure.code === "UNAVAILABLE") this.#options.pool.drop(target);
         this.#calls.inc({ method, outcome: failure.reason ?? failure.code });
         throw failure;
       }

@@ -106,3 +106,14 @@ test("a closed pool opens nothing", () => {
   lease.release();
   expect(() => pool.lease(target(0))).toThrow(expect.objectContaining({ code: "UNAVAILABLE" }));
 });
+
+test("a dropped connection serves those who hold it, and the next lease dials anew", async () => {
+  const pool = new ChannelPool({ credentials });
+  using held = pool.lease(target(0));
+  pool.drop(target(0));
+  using fresh = pool.lease(target(0));
+  expect(fresh.channel).not.toBe(held.channel);
+  expect((await held.client(ClusterServiceDefinition).getClusterInfo({})).clusterName).toContain("a serves");
+  expect((await fresh.client(ClusterServiceDefinition).getClusterInfo({})).clusterName).toContain("a serves");
+  pool.close();
+});
