@@ -37,13 +37,19 @@ export async function startSimulation(options: SimulationOptions): Promise<{ cou
   const { nodes, prefix, concurrency, log, signal } = options;
   const counts: SimulationCounts = { joined: 0, registrations: 0, heartbeats: 0 };
   const ending: Array<Promise<void>> = [];
-  const failure = new AbortController();
-  const agentsSignal = AbortSignal.any([signal, failure.signal]);
+  // One signal for thousands of agents would be searched through at each of their calls.
+  const agents: AbortController[] = [];
+  const abortAll = () => {
+    for (const agent of agents) agent.abort();
+  };
+  signal.addEventListener("abort", abortAll, { once: true });
   let next = 1;
   const worker = async () => {
-    while (next <= nodes && !agentsSignal.aborted) {
+    while (next <= nodes && !signal.aborted) {
       const host = new SimulatedHost(prefix, next++);
-      const { ended } = await startSimulatedAgent({ ...options, host, counts, signal: agentsSignal });
+      const agent = new AbortController();
+      agents.push(agent);
+      const { ended } = await startSimulatedAgent({ ...options, host, counts, signal: agent.signal });
       ending.push(ended);
     }
   };
@@ -55,7 +61,8 @@ export async function startSimulation(options: SimulationOptions): Promise<{ cou
     await options.identities.close();
   } catch (error) {
     clearInterval(report);
-    failure.abort(error);
+    next = nodes + 1;
+    abortAll();
     await Promise.allSettled(ending);
     throw error;
   }
