@@ -1,4 +1,4 @@
-import { Directive, Field, Float, ID, Int, ObjectType } from "type-graphql";
+import { Directive, Field, ID, Int, ObjectType } from "type-graphql";
 import { connectionType } from "../../kit/graphql/connection.ts";
 import { DateTime, Int64 } from "../../kit/graphql/scalars.ts";
 import { KeyValue, WatchEventFields } from "../../kit/graphql/shared-types.ts";
@@ -166,7 +166,7 @@ export class ClusterInfoType {
   })
   massExpiry!: boolean;
 
-  @Field(() => Float, { description: "Seconds without a heartbeat after which a node is UNKNOWN." })
+  @Field(() => Int, { description: "Seconds without a heartbeat after which a node is UNKNOWN." })
   leaseTtlSeconds!: number;
 }
 

@@ -158,6 +158,20 @@ for (const variant of CLUSTERS_VARIANTS) {
       expect(await names({ status: NodeStatus.PENDING })).toEqual(["filtered-2"]);
     });
 
+    test("text that a database cannot hold is refused before it gets there", async () => {
+      const nodeId = await register("texts");
+      const refused = (field: string) => ({ code: "INVALID_ARGUMENT", details: { field } });
+      const nul = "a\u0000b";
+      const label = admin.updateNode({ nodeId, labels: { entries: { key: nul } } });
+      expect(await refusal(label)).toMatchObject(refused("labels"));
+      const message = { type: "Ready", status: "True", message: nul };
+      expect(await refusal(admin.heartbeat({ nodeId, status: NodeStatus.READY, conditions: [message] }))).toMatchObject(
+        refused("conditions[0].message"),
+      );
+      expect(await refusal(admin.getNode({ nodeId: nul }))).toMatchObject(refused("node_id"));
+      expect(await refusal(admin.heartbeat({ nodeId: nul, status: NodeStatus.READY }))).toMatchObject(refused("node_id"));
+    });
+
     test("the totals count nodes of every status, deregistered ones left out", async () => {
       const before = await admin.getClusterInfo({});
       const nodeId = await register("counted", { capacity: { cpuCores: 7, memoryBytes: 2 ** 50, diskBytes: 11, gpuCount: 3 } });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
-import { NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import { grpcClient } from "../../../platform/grpc/client.ts";
+import { ClusterServiceDefinition, NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { type ClusterClient, ClustersFleet, type ClustersReplica, registration } from "../../support/clusters-fleet.ts";
 
 type Caller = "nobody" | "viewer" | "operator" | "admin" | "own agent" | "other agent";
@@ -135,6 +136,13 @@ describe("rights", () => {
     );
     const code = result.errors?.[0]?.extensions["code"] ?? "accepted";
     expect(code).toBe(operation.allowed.includes(caller) ? "accepted" : refusedFor(caller));
+  });
+
+  test("other parts of the control plane read and watch with their certificate", async () => {
+    const channel = fleet.agentChannel(replica, await fleet.ca.issueControl("nodes"));
+    const nodes = grpcClient(ClusterServiceDefinition, channel);
+    expect((await nodes.listNodes({})).totalCount).toBeGreaterThan(0);
+    expect(await firstEvent(nodes)).toBeDefined();
   });
 
   test("nodeEvents is for viewers", async () => {
