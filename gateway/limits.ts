@@ -61,7 +61,7 @@ export interface GatewayLimits {
 export const DEFAULT_LIMITS: GatewayLimits = {
   requestBytes: 1024 * 1024,
   documentTokens: 15_000,
-  cachedOperations: 2_000,
+  cachedOperations: 1_000,
   operationMs: 30_000,
   eventMs: 10_000,
   readyMs: 2_000,

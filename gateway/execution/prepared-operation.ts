@@ -31,8 +31,8 @@ export interface ValidDocument {
   readonly operationName: string | undefined;
 }
 
-/** Text that is remembered per cached operation, on average. */
-const CACHED_CHARACTERS_PER_OPERATION = 4_096;
+/** Text that is remembered per cached operation, on average. What is made of it takes some fifty times as much memory. */
+const CACHED_CHARACTERS_PER_OPERATION = 2_048;
 
 /** What is known about operations by their text and name: the valid document, and the plan. Bounded by number and by size of the texts. */
 export class OperationCache {

@@ -13,7 +13,7 @@ import type { Graph } from "../execution/graph.ts";
 import { formatError, publicErrors } from "../execution/public-errors.ts";
 import type { RequestScope } from "../execution/request-scope.ts";
 import type { GatewayLimits } from "../limits.ts";
-import type { GatewayMetrics } from "../metrics.ts";
+import { codeLabel, type GatewayMetrics } from "../metrics.ts";
 
 type GatewayInterface = ApolloServerOptionsWithGateway<RequestScope>["gateway"];
 type LoadResult = Awaited<ReturnType<GatewayInterface["load"]>>;
@@ -29,7 +29,6 @@ export function createApolloServer(graph: Graph, limits: GatewayLimits, metrics:
     allowBatchedHttpRequests: false,
     includeStacktraceInErrorResponses: false,
     stopOnTerminationSignals: false,
-    status400ForVariableCoercionErrors: true,
     parseOptions: { maxTokens: limits.documentTokens },
     formatError,
     logger: {
@@ -103,7 +102,7 @@ function operationMetrics({ operationSeconds, errors }: GatewayMetrics): ApolloS
       return {
         async willSendResponse({ operation, response: { body } }) {
           const result = body.kind === "single" ? body.singleResult : body.initialResult;
-          for (const error of result.errors ?? []) errors.inc({ code: String(error.extensions?.code ?? "INTERNAL") });
+          for (const error of result.errors ?? []) errors.inc({ code: codeLabel(error.extensions?.code) });
           stop({ type: operation?.operation ?? "unknown", outcome: outcomeOf(result) });
         },
       };

@@ -4,6 +4,7 @@ import type { WebSocket } from "ws";
 import { ERROR_TABLE, isErrorCode } from "../../platform/errors/codes.ts";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { requestIdFrom } from "../../platform/request-context.ts";
+import { codeLabel } from "../metrics.ts";
 import type { EventSink } from "../subscriptions/event-sink.ts";
 import { StreamEnd } from "../subscriptions/stream-end.ts";
 import { authenticate, type Caller } from "./authentication.ts";
@@ -158,10 +159,17 @@ export class ClientConnection {
       },
       end(end) {
         connection.#send(end ? { id, type: MessageType.Error, payload: end.errors } : { id, type: MessageType.Complete });
-        if (end) connection.#services.metrics.errors.inc({ code: end.code });
+        if (end) connection.#account(id, end);
         if (end?.code === "SLOW_CONSUMER") connection.#cut(end);
       },
     };
+  }
+
+  /** What was masked for the client is in the log, under the id that the client knows. */
+  #account(id: string, end: StreamEnd): void {
+    const { log, metrics } = this.#services;
+    metrics.errors.inc({ code: codeLabel(end.code) });
+    if (end.code === "INTERNAL") log.error({ err: end.cause ?? end, requestId: this.#requestId, operation: id }, "an operation failed");
   }
 
   #watchExpiry(expiresAt: number): void {

@@ -61,7 +61,7 @@ export class SharedStream implements MemberHost {
     if (!this.#stream && (fromNow || this.#members.size > 1)) this.#start();
     if (fromNow) member.goLive(this.ring.next);
     else if (known !== undefined) member.goLive(known);
-    else member.catchUp(this.#open(start, "private"), start);
+    else member.catchUp(this.#open(start), start);
     return member;
   }
 
@@ -98,7 +98,7 @@ export class SharedStream implements MemberHost {
 
   #start(): void {
     this.ring.breakContinuity();
-    this.#stream = this.#open(FROM_NOW, "shared");
+    this.#stream = this.#open(FROM_NOW);
     void this.#pump(this.#stream);
   }
 
@@ -133,7 +133,7 @@ export class SharedStream implements MemberHost {
     for (const member of [...this.#members]) member.onSharedEnd(reason);
   }
 
-  #open(start: StartPosition, kind: "shared" | "private"): EventStream {
+  #open(start: StartPosition): EventStream {
     const { operation, transport, limits, metrics, log } = this.#options;
     const upstream = new Upstream({
       subgraph: transport.name,
@@ -147,12 +147,12 @@ export class SharedStream implements MemberHost {
       resumeMs: limits.resumeMs,
       log,
     });
-    metrics.upstreams.inc({ kind });
+    metrics.upstreams.inc();
     return new EventStream(
       upstream,
       (event, signal) => this.#resolve(event, signal),
       limits.eventsInFlight,
-      () => metrics.upstreams.dec({ kind }),
+      () => metrics.upstreams.dec(),
     );
   }
 

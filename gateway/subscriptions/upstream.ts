@@ -130,7 +130,8 @@ export class Upstream {
     if (!this.#positionKnown) throw this.#lostFor("was lost before it told a position: subscribe again");
     this.#lostAt ??= now;
     if (now - this.#lostAt >= this.#options.resumeMs) throw this.#lostFor("was lost and did not come back");
-    if (this.#attempts === 0) this.#options.log.info({ subgraph: this.#options.subgraph, code: loss.code }, "upstream lost, subscribing again");
+    if (this.#attempts === 0)
+      this.#options.log.info({ subgraph: this.#options.subgraph, code: loss.code }, "upstream lost, subscribing again");
     this.#options.onResume();
     await this.#backOff();
   }
