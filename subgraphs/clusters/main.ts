@@ -124,7 +124,8 @@ export async function issueJoinToken(
   }
 }
 
-function openClustersStore(url: string, log: Logger): Promise<Store> {
+/** The database with its migrations run. */
+export function openClustersStore(url: string, log: Logger): Promise<Store> {
   const entities = [Node, ResourcesColumns, NodeLiveness, NodeCommand, JoinToken, Agent];
   return openStore({ name: NAME, url, entities, migrations: [CreateNodes20261120], log });
 }
