@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import type { EventLog } from "../../subgraphs/kit/events/event-log.ts";
 import { type Delivered, delivered } from "./event-truth.ts";
@@ -11,6 +11,8 @@ export interface RecordingOptions {
   cuts?: number;
   /** Chance that the client takes a breath after an event, so that the ring runs away from it. */
   pauses?: number;
+  /** How long the client stays away after a cut, in ms at most. */
+  awayMs?: number;
   /** The log to connect to, asked at each connection: clients come back to another replica. */
   connectTo: () => EventLog;
 }
@@ -41,6 +43,7 @@ export class RecordingClient {
   /** Receives until the end event, through as many connections as it takes. With `relist` an expired cursor begins a new snapshot. */
   async run({ relist = false } = {}): Promise<void> {
     for (let done = false; !done && !this.#stop.signal.aborted; ) {
+      if (this.connections > 0 && this.#options.awayMs) await delay(this.#options.random() * this.#options.awayMs);
       this.connections += 1;
       try {
         done = await this.#connect();
@@ -79,7 +82,10 @@ export class RecordingClient {
       else if (value.object === null) throw new Error("An event without an object.");
       else if (this.#inSnapshot(value.cursor)) this.snapshot.push(value.object);
       else this.changes.push(delivered(value.type, value.object.id, value.object.count));
-      if (value.objectId === END && !this.#inSnapshot(value.cursor)) {
+      const ended = value.objectId === END && !this.#inSnapshot(value.cursor);
+      // A client that listed anew after the end finds it in its list.
+      const listedAfterEnd = value.type === "BOOKMARK" && this.snapshot.some((thing) => thing.id === END);
+      if (ended || listedAfterEnd) {
         await watch.return?.();
         return true;
       }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { SqlEntityManager } from "@mikro-orm/sqlite";
 import type { Logger } from "../../../platform/observability/log.ts";
 import type { ChangeType, CommittedEvents } from "../events/event.ts";
@@ -164,6 +165,8 @@ export class Store {
       throw error;
     }
     if (committed.length > 0) this.#announce(committed);
+    // SQLite answers without ever waiting: a caller that runs one transaction after the other would let nobody else have a turn.
+    if (this.dialect === "sqlite") await nextTurn();
     return result;
   }
 

@@ -1,0 +1,179 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { LockMode, UniqueConstraintViolationException } from "@mikro-orm/sqlite";
+import { Client } from "pg";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Store } from "../../../../subgraphs/kit/store/orm.ts";
+import { openThings, type TestDatabase, uniqueName, VARIANTS } from "../../../support/event-log-variants.ts";
+import { describeWithPeers, POSTGRESQL_URL } from "../../../support/peers.ts";
+import { Thing, thingId } from "../../../support/things.ts";
+import { until } from "../../../support/until.ts";
+
+const row = (id: string) => ({ id, count: 0, color: "none", alive: true, changedAt: new Date(1_234_567_890_123) });
+
+for (const variant of VARIANTS) {
+  const name = variant.name.split(" ")[0] as string;
+  describeWithPeers(`the store on ${name}`, variant.peers, () => {
+    let database: TestDatabase;
+    let store: Store;
+    let twin: Store;
+
+    beforeAll(async () => {
+      database = await variant.database();
+      // Two replicas that start at once on an empty database: both migrate.
+      const stores = await Promise.all([openThings(database.url, "one"), openThings(database.url, "two")]);
+      [store, twin] = stores;
+      await store.transaction(async ({ em }) => em.insertMany(Thing, [row("a"), row("b"), row("c")]));
+    });
+    afterAll(async () => {
+      await store?.close();
+      await twin?.close();
+      await database?.drop();
+    });
+
+    it("was migrated once by two replicas that started at once, and starts again without doing anything", async () => {
+      const again = await openThings(database.url, "three");
+      const migrations = await again.sql.query<{ name: string }>("select name from mikro_orm_migrations order by id");
+      expect(migrations.map((migration) => migration.name)).toEqual(["CreateEventLog20261101", "CreateThings20261101"]);
+      await again.close();
+    });
+
+    it("gives dates, booleans and numbers back as they were", async () => {
+      const thing = await store.read((em) => em.findOneOrFail(Thing, { id: "c" }));
+      expect(thing).toMatchObject({ alive: true, count: 0, changedAt: new Date(1_234_567_890_123) });
+    });
+
+    it("loses no change of two writers that lock what they read", async () => {
+      const raise = (from: Store) =>
+        from.transaction(async ({ em }) => {
+          const thing = await em.findOneOrFail(Thing, { id: "a" }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+          thing.count += 1;
+        });
+      await Promise.all(Array.from({ length: 40 }, (_, index) => raise(index % 2 ? store : twin)));
+      expect((await store.read((em) => em.findOneOrFail(Thing, { id: "a" }))).count).toBe(40);
+    });
+
+    it("runs a transaction again that lost a deadlock", async () => {
+      let runs = 0;
+      const crosswise = (from: Store, first: string, second: string) =>
+        from.transaction(async ({ em }) => {
+          runs += 1;
+          for (const id of [first, second]) {
+            const thing = await em.findOneOrFail(Thing, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+            thing.count += 1;
+            await em.flush();
+          }
+        });
+      const before = await store.read((em) => em.findOneOrFail(Thing, { id: "b" }));
+      await Promise.all([crosswise(store, "b", "c"), crosswise(twin, "c", "b")]);
+      expect((await store.read((em) => em.findOneOrFail(Thing, { id: "b" }))).count).toBe(before.count + 2);
+      expect(runs).toBeGreaterThanOrEqual(2);
+    });
+
+    it("refuses with a clear error what would hang inside a transaction", async () => {
+      const attempts: Array<() => Promise<unknown>> = [
+        () => store.transaction(() => store.transaction(async () => 1)),
+        () => store.transaction(() => twin.transaction(async () => 1)),
+        () => store.transaction(() => store.read(async () => 1)),
+        () => store.transaction(({ em }) => em.fork().transactional(async () => 1)),
+        () => store.transaction(({ em }) => em.getConnection().execute("select 1")),
+        () => store.transaction(() => store.sql.query("select 1")),
+      ];
+      for (const attempt of attempts) await expect(attempt()).rejects.toThrow(/inside a transaction of store/);
+      // And afterwards all is well.
+      expect(await store.read((em) => em.count(Thing))).toBe(3);
+      expect(await store.transaction(async ({ em }) => em.transactional((nested) => nested.count(Thing)))).toBe(3);
+    });
+
+    it("lets what a transaction left running in the background use the store afterwards", async () => {
+      let later: Promise<number> | null = null;
+      await store.transaction(async () => {
+        later = new Promise((resolve) => setTimeout(resolve, 20)).then(() => store.read((em) => em.count(Thing)));
+      });
+      expect(await later).toBe(3);
+    });
+
+    it("passes a violated constraint on, rolls back, and goes on", async () => {
+      const doubled = store.transaction(async ({ em }) => {
+        await em.insert(Thing, row("d"));
+        await em.insert(Thing, row("a"));
+      });
+      await expect(doubled).rejects.toBeInstanceOf(UniqueConstraintViolationException);
+      expect(await store.read((em) => em.count(Thing))).toBe(3);
+    });
+
+    it("refuses a MODIFIED event without its previous state", async () => {
+      const emitting = store.transaction(async ({ emit }) =>
+        emit("things", { type: "MODIFIED", objectId: thingId(1), object: { id: thingId(1) }, previous: null }),
+      );
+      await expect(emitting).rejects.toThrow(TypeError);
+    });
+
+    it("says whether it can be reached", async () => {
+      const other = await openThings(database.url, uniqueName());
+      expect(await other.isReachable()).toBe(true);
+      await other.close();
+      expect(await other.isReachable()).toBe(false);
+    });
+  });
+}
+
+describeWithPeers("the store on PostgreSQL", "postgresql", () => {
+  const variant = VARIANTS.find((each) => each.peers.includes("postgresql"));
+  let database: TestDatabase;
+  let store: Store;
+
+  beforeAll(async () => {
+    if (!variant) throw new Error("There is no variant with PostgreSQL.");
+    database = await variant.database();
+    store = await openThings(database.url, "limited", { maxConnections: 2, statementTimeoutMs: 300 });
+  });
+  afterAll(async () => {
+    await store?.close();
+    await database?.drop();
+  });
+
+  it("creates a database that is missing, also for two replicas at once", async () => {
+    const missing = new URL(database.url);
+    missing.pathname += "_made";
+    const stores = await Promise.all([openThings(missing.href, "one"), openThings(missing.href, "two")]);
+    for (const each of stores) await each.close();
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    await client.query(`drop database ${missing.pathname.slice(1)} with (force)`);
+    await client.end();
+  });
+
+  it("ends a statement that takes too long with DEADLINE_EXCEEDED", async () => {
+    await expect(store.transaction(({ em }) => em.execute("select pg_sleep(5)"))).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      reason: "StatementTimeout",
+    });
+  });
+
+  it("survives the loss of all of its connections, without losing places in the pool", async () => {
+    const admin = new Client({ connectionString: POSTGRESQL_URL });
+    await admin.connect();
+    const cutAll = () =>
+      admin.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'fleetgraph-limited'");
+    try {
+      for (let round = 0; round < 5; round += 1) {
+        const busy = [1, 2].map(() => store.transaction(({ em }) => em.execute("select pg_sleep(0.25)")));
+        await delay(50);
+        await cutAll();
+        for (const result of await Promise.allSettled(busy)) {
+          expect(result).toMatchObject({ status: "rejected", reason: { code: "UNAVAILABLE", reason: "DatabaseUnavailable" } });
+        }
+        await until(() => store.isReachable(), "a new connection");
+        // More at once than the pool has places: each place works, and is given back.
+        await Promise.all([1, 2, 3, 4].map(() => store.transaction(({ em }) => em.count(Thing))));
+        await cutAll();
+        // Some meet a connection that is gone already, at their begin; those places must come back too.
+        await Promise.allSettled([1, 2, 3, 4].map(() => store.transaction(({ em }) => em.count(Thing))));
+        await until(() => store.isReachable(), "a new connection");
+      }
+      expect(await Promise.all([1, 2, 3].map(() => store.transaction(({ em }) => em.count(Thing))))).toEqual([0, 0, 0]);
+    } finally {
+      await admin.end();
+    }
+  });
+});
