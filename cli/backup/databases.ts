@@ -9,8 +9,6 @@ import { ensurePostgresDatabase } from "../../subgraphs/kit/store/postgresql-dat
 import { StartError } from "../process/start-error.ts";
 import { runPostgresqlTool } from "./postgresql-tools.ts";
 
-export type Dialect = DatabaseAddress["dialect"];
-
 /**
  * Writes a consistent copy of a database to a file while it is in use; false where there is no such database yet.
  * SQLite: a database file. PostgreSQL: an archive of pg_dump.

@@ -45,10 +45,6 @@ export async function runProcess(
   }
 }
 
-export function loggerOf(name: string, config: Config): Logger {
-  return createLogger({ name, level: config["log.level"], pretty: isPretty(config) });
-}
-
 function isPretty(config: Config): boolean {
   return config["log.format"] === "pretty" || (config["log.format"] === "auto" && process.stderr.isTTY === true);
 }

@@ -7,7 +7,16 @@ import { StateFile } from "../../agent/identity/state-file.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { SimulatedHost } from "./simulated-host.ts";
 import type { SimulatedIdentities } from "./simulated-identities.ts";
-import type { SimulationCounts } from "./simulation.ts";
+
+/** What has happened so far, over all simulated agents. */
+export interface SimulationCounts {
+  /** Agents with an identity. */
+  joined: number;
+  /** Registrations that were answered, repeated ones too. */
+  registrations: number;
+  /** Heartbeats that were answered. */
+  heartbeats: number;
+}
 
 export interface SimulatedAgentOptions {
   host: SimulatedHost;

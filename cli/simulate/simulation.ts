@@ -1,17 +1,7 @@
 import type { Logger } from "../../platform/observability/log.ts";
-import { startSimulatedAgent } from "./simulated-agent.ts";
+import { type SimulationCounts, startSimulatedAgent } from "./simulated-agent.ts";
 import { SimulatedHost } from "./simulated-host.ts";
 import type { SimulatedIdentities } from "./simulated-identities.ts";
-
-/** What has happened so far, over all simulated agents. */
-export interface SimulationCounts {
-  /** Agents with an identity. */
-  joined: number;
-  /** Registrations that were answered, repeated ones too. */
-  registrations: number;
-  /** Heartbeats that were answered. */
-  heartbeats: number;
-}
 
 export interface SimulationOptions {
   nodes: number;
