@@ -41,8 +41,8 @@ export async function run(args: string[]): Promise<number> {
 function program(): Command {
   const root = new Command("fleetgraph")
     .description(INTRODUCTION)
-    .version(fleetgraphVersion(), "-V, --version", "print the version")
-    .helpOption("-h, --help", "print this help")
+    .version(fleetgraphVersion(), "-V, --version", "Print the version")
+    .helpOption("-h, --help", "Print this help")
     .showSuggestionAfterError(true);
   const commands = [
     upCommand(),
@@ -60,7 +60,7 @@ function program(): Command {
       .exitOverride()
       .configureHelp({ showGlobalOptions: false })
       .showHelpAfterError(`(see \`fleetgraph ${command === root ? "" : `${command.name()} `}--help\`)`);
-    command.helpOption("-h, --help", "print this help");
+    command.helpOption("-h, --help", "Print this help");
     if (command !== root) root.addCommand(command);
   }
   return root;

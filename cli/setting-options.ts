@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { fileFlag, type LoadedConfig, loadConfig } from "../platform/config/load-config.ts";
-import { shownDefault } from "../platform/config/reference.ts";
+import { NO_DEFAULT, shownDefault } from "../platform/config/reference.ts";
 import type { Command as CommandName, Setting } from "../platform/config/settings/setting.ts";
 import { settingEntries } from "../platform/config/settings.ts";
 
@@ -9,7 +9,7 @@ const keys = new WeakMap<Option, string>();
 
 /** Adds `--config` and a flag for each setting that the command uses. */
 export function addSettings(command: Command, name: CommandName): Command {
-  command.addOption(new Option("--config <file>", "settings in YAML (default: fleetgraph.yaml, where it is there)"));
+  command.addOption(new Option("--config <file>", "Settings in YAML (default: fleetgraph.yaml, where it is there)"));
   for (const [key, setting] of settingEntries()) {
     if (setting.flag === undefined || !setting.commands.includes(name)) continue;
     for (const [optionKey, option] of optionsOf(key, setting)) {
@@ -33,13 +33,16 @@ export function configOf(command: Command, name: CommandName, subgraph: string |
 }
 
 function optionsOf(key: string, setting: Setting<unknown>): Array<[string, Option]> {
-  const described = `${setting.description.replace(/\.$/, "")} (default: ${shownDefault(setting)})`;
+  const sentence = setting.description.replace(/\.$/, "");
   if (setting.kind.placeholder === "") {
-    const name = (setting.flag as string).slice(2);
-    return [[key, new Option(`--no-${name}`, `the opposite of: ${setting.description.replace(/\.$/, "")}`)]];
+    // Switches are on by default, and their sentences are imperatives.
+    const off = `Do not ${sentence[0]?.toLowerCase()}${sentence.slice(1)}`;
+    return [[key, new Option(`--no-${setting.flag?.slice(2)}`, off)]];
   }
+  const usual = shownDefault(setting);
+  const described = usual === NO_DEFAULT ? sentence : `${sentence} (default: ${usual})`;
   const options: Array<[string, Option]> = [[key, new Option(`${setting.flag} <${setting.kind.placeholder}>`, described)]];
   if (setting.secret === true)
-    options.push([`${key}File`, new Option(`${fileFlag(setting)} <path>`, `a file that holds what ${setting.flag} takes`)]);
+    options.push([`${key}File`, new Option(`${fileFlag(setting)} <path>`, `A file that holds what ${setting.flag} takes`)]);
   return options;
 }

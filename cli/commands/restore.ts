@@ -5,7 +5,7 @@ export function restoreCommand(): Command {
   const command = new Command("restore")
     .description("Put a backup in place. Stop every process that works on the data first.")
     .argument("<folder>", "a folder that `fleetgraph backup` wrote")
-    .option("--force", "replace what is there", false)
+    .option("--force", "Replace what is there", false)
     .action(async (folder: string, options: { force: boolean }) => {
       const { config } = configOf(command, "restore");
       const { restore } = await import("../backup/restore.ts");

@@ -11,7 +11,7 @@ export function schemaCommand(): Command {
       "Print a GraphQL schema of this release: what a subgraph emits, what the gateway loads (supergraph), or what clients see (api).",
     )
     .addArgument(new Argument("[document]", "which one").choices(DOCUMENTS).default("supergraph"))
-    .option("--out <folder>", "write all of them to <document>.graphql in this folder instead")
+    .option("--out <folder>", "Write all of them to <document>.graphql in this folder instead")
     .action(async (document: (typeof DOCUMENTS)[number], { out }: { out?: string }) => {
       const documents = await emit();
       if (out === undefined) {

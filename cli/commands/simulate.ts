@@ -14,9 +14,9 @@ export function simulateCommand(): Command {
     .description(
       "Run agents of hosts that are not there: real enrolment, certificates, connections and heartbeats, marked as simulated in the graph. Without --join they join the fleet whose files are in --data. Their identities are kept in DATA/simulated.",
     )
-    .addOption(new Option("--nodes <number>", "how many").argParser(integerOption(1, 100_000)).makeOptionMandatory())
-    .addOption(new Option("--prefix <name>", "of their hostnames").default("sim"))
-    .addOption(new Option("--concurrency <number>", "how many join at the same time").default(16).argParser(integerOption(1, 1000)))
+    .addOption(new Option("--nodes <number>", "How many").argParser(integerOption(1, 100_000)).makeOptionMandatory())
+    .addOption(new Option("--prefix <name>", "Of their hostnames").default("sim"))
+    .addOption(new Option("--concurrency <number>", "How many join at the same time").default(16).argParser(integerOption(1, 1000)))
     .action(async ({ nodes, prefix, concurrency }: SimulateOptions) => {
       const loaded = configOf(command, "simulate");
       const [{ startSimulation }, { openFleet }] = await Promise.all([import("../simulate/simulation.ts"), import("../simulate/fleet.ts")]);

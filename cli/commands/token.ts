@@ -24,19 +24,19 @@ export function tokenCommand(): Command {
     .description(
       "Print a token for a person or a program, or with --join one for a host. It works on the files of --data, whether or not anything runs.",
     )
-    .addOption(new Option("--role <role>", "what the token's owner may do").choices(ROLES).default("viewer").conflicts("join"))
-    .addOption(new Option("--subject <name>", "who the token stands for").default("cli").conflicts("join"))
+    .addOption(new Option("--role <role>", "What the token's owner may do").choices(ROLES).default("viewer").conflicts("join"))
+    .addOption(new Option("--subject <name>", "Who the token stands for").default("cli").conflicts("join"))
     .addOption(
-      new Option("--ttl <duration>", "how long it is valid (default: 1d; a join token 1h)").argParser(secondsOption(1, TEN_YEARS_SECONDS)),
+      new Option("--ttl <duration>", "How long it is valid (default: 1d; a join token 1h)").argParser(secondsOption(1, TEN_YEARS_SECONDS)),
     )
-    .addOption(new Option("--join", "a join token for `fleetgraph agent`"))
-    .addOption(new Option("--uses <number>", "how many hosts may join with it").default(1).argParser(integerOption(1, 100_000)))
+    .addOption(new Option("--join", "A join token for `fleetgraph agent`"))
+    .addOption(new Option("--uses <number>", "How many hosts may join with it").default(1).argParser(integerOption(1, 100_000)))
     .addOption(
-      new Option("--control <subgraph>", "write credentials for a subgraph that does not share the CA's folder, and print where")
+      new Option("--control <subgraph>", "Write credentials for a subgraph that does not share the CA's folder, and print where")
         .choices(SUBGRAPHS)
         .conflicts("join"),
     )
-    .addOption(new Option("--out <folder>", "where --control writes them (default: DATA/<subgraph>-credentials)"))
+    .addOption(new Option("--out <folder>", "Where --control writes them (default: DATA/<subgraph>-credentials)"))
     .action(async (options: TokenOptions) => {
       const { config } = configOf(command, "token");
       const { controlCredentials, joinToken, userToken } = await import("../token/credentials.ts");

@@ -3,6 +3,9 @@ import { fileFlag } from "./load-config.ts";
 import type { Setting } from "./settings/setting.ts";
 import { environmentName, settingEntries } from "./settings.ts";
 
+/** Shown where a setting has none. */
+export const NO_DEFAULT = "–";
+
 const INTRODUCTION = `<!-- Generated from platform/config/settings by \`npm run generate\`. Do not edit. -->
 # Configuration
 
@@ -79,7 +82,7 @@ function flagForm({ flag, kind }: Setting<unknown>): string {
 export function shownDefault(setting: Setting<unknown>): string {
   if (setting.defaultText !== undefined) return setting.defaultText;
   const value = setting.default;
-  if (value === undefined || typeof value === "function") return "–";
+  if (value === undefined || typeof value === "function") return NO_DEFAULT;
   if (typeof value === "number" && setting.kind.placeholder === "duration") return formatDuration(value);
   if (Array.isArray(value)) return value.length === 0 ? "none" : value.join(",");
   if (typeof value !== "object" || value === null) return String(value);

@@ -9,7 +9,7 @@ export const AGENT_SETTINGS = {
     flag: "--local-agent",
     default: true,
     commands: ["up"],
-    description: "Whether `up` also runs an agent for this machine.",
+    description: "Run an agent for this machine in the same process.",
   }),
   "agent.host": withDefault({
     kind: kind.host,
