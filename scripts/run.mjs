@@ -28,6 +28,11 @@ const commands = {
     await commands.build();
     return await run("node_modules/vitest/vitest.mjs", "run", ...args);
   },
+  /** The long tests, each by name. */
+  async campaign(args) {
+    await commands.build();
+    return await run("test/campaigns/main.ts", ...args);
+  },
   async build() {
     await buildTypeScript(node());
     await buildGraphiql(node(), {});

@@ -37,7 +37,8 @@ export class FleetError extends Error {
       const { code, reason, ...details } = error.extensions;
       if (isErrorCode(code)) return new FleetError(code, error.message, { reason: reason as string | undefined, details });
     }
-    if (error instanceof Error && error.name === "AbortError") return new FleetError("CANCELLED", "The request was cancelled.", { cause: error });
+    if (error instanceof Error && error.name === "AbortError")
+      return new FleetError("CANCELLED", "The request was cancelled.", { cause: error });
     if (error instanceof Error && error.name === "TimeoutError") {
       return new FleetError("DEADLINE_EXCEEDED", "The deadline passed before the answer was ready.", { cause: error });
     }

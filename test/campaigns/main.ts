@@ -1,36 +1,51 @@
 import { parseArgs } from "node:util";
 import { Deployment } from "../support/deployment.ts";
+import { NATS_URL } from "../support/peer-addresses.ts";
 import { seedOfRun } from "../support/random.ts";
 import { percentile } from "../support/statistics.ts";
 import { temporaryDatabases } from "../support/temporary-databases.ts";
 import { runKillCampaign } from "./kill-campaign.ts";
+import { runScaleCampaign } from "./scale-campaign.ts";
 
-const USAGE = `Usage: npm run campaign -- kill [--kills 20]
+const USAGE = `Usage: npm run campaign -- kill [--kills 20] | scale [--agents 5000] [--steady 180]
 
   kill   the parts as processes on PostgreSQL and NATS, each killed with SIGKILL so many times under load
+  scale  simulated agents with a certificate and a connection each; what joining, reporting and coming back cost
 
 SEED=N repeats a run.`;
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { kills: { type: "string", default: "20" } } });
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    kills: { type: "string", default: "20" },
+    agents: { type: "string", default: "5000" },
+    steady: { type: "string", default: "180" },
+  },
+});
 
 async function kill(): Promise<void> {
   const seed = seedOfRun();
   const databases = await temporaryDatabases(["clusters", "nodes"] as const);
-  const deployment = await Deployment.create({ databases: databases.urls, nats: "nats://127.0.0.1:4222" });
+  const deployment = await Deployment.create({ databases: databases.urls, nats: NATS_URL });
   console.log(`SEED=${seed}, logs in ${deployment.directory}`);
-  await deployment.start();
-  const recoveries = await runKillCampaign({ deployment, kills: Number(values.kills), seed, say: (line) => console.log(line) });
-  for (const [part, took] of Object.entries(recoveries)) {
-    const [p50, max] = [percentile(took, 0.5), Math.max(...took)].map(Math.round);
-    console.log(`${part}: ${took.length} kills, back after p50 ${p50} ms, max ${max} ms`);
+  try {
+    await deployment.start();
+    const recoveries = await runKillCampaign({ deployment, kills: Number(values.kills), seed, say: (line) => console.log(line) });
+    for (const [part, took] of Object.entries(recoveries)) {
+      const [p50, max] = [percentile(took, 0.5), Math.max(...took)].map(Math.round);
+      console.log(`${part}: ${took.length} kills, back after p50 ${p50} ms, max ${max} ms`);
+    }
+  } finally {
+    await deployment.stop();
+    await databases.drop();
   }
-  await deployment.stop();
-  await databases.drop();
   console.log("every client received exactly the log");
 }
 
 if (positionals[0] === "kill") await kill();
-else {
+else if (positionals[0] === "scale") {
+  await runScaleCampaign({ agents: Number(values.agents), steadySeconds: Number(values.steady), say: (line) => console.log(line) });
+} else {
   console.log(USAGE);
   process.exitCode = positionals.length === 0 ? 0 : 1;
 }

@@ -24,7 +24,8 @@ import { type ClustersSubgraph, startClustersSubgraph } from "../../subgraphs/cl
 import { type Bus, InProcessBus } from "../../subgraphs/kit/events/bus.ts";
 import { NatsBus } from "../../subgraphs/kit/events/nats-bus.ts";
 import { agentKeyPair } from "./certificates.ts";
-import { NATS_URL, type Peer, POSTGRESQL_URL } from "./peers.ts";
+import { NATS_URL, POSTGRESQL_URL } from "./peer-addresses.ts";
+import type { Peer } from "./peers.ts";
 
 export type ClusterClient = GrpcClient<typeof ClusterServiceDefinition>;
 export type EnrollmentClient = GrpcClient<typeof EnrollmentServiceDefinition>;

@@ -118,9 +118,10 @@ export class Deployment {
     return (await response.json()) as GraphqlAnswer;
   }
 
-  async stop(): Promise<void> {
+  /** Stops every part. Their logs stay where `keepLogs` is said. */
+  async stop({ keepLogs = false } = {}): Promise<void> {
     await Promise.all(Object.values(this.parts).map((part) => part.stop()));
-    await rm(this.directory, { recursive: true, force: true });
+    if (!keepLogs) await rm(this.directory, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import type { TestProject } from "vitest/node";
+import { CHROMIUM, NATS_URL, POSTGRESQL_URL } from "./peer-addresses.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -14,11 +15,11 @@ const CONNECT_TIMEOUT_MS = 1_000;
 /** Looks once per test run for the real servers and programs that tests talk to; test/support/peers.ts hands it to them. */
 export default async function detectPeers(project: TestProject): Promise<void> {
   project.provide("peers", {
-    postgresql: await portProblem(process.env.TEST_POSTGRESQL_URL ?? "postgresql://127.0.0.1:5432"),
-    nats: await portProblem(process.env.TEST_NATS_URL ?? "nats://127.0.0.1:4222"),
+    postgresql: await portProblem(POSTGRESQL_URL),
+    nats: await portProblem(NATS_URL),
     "nats-server": programProblem("/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server"),
     pg_dump: programProblem("/usr/bin/pg_dump", "/usr/local/bin/pg_dump"),
-    chromium: programProblem(process.env.TEST_CHROMIUM ?? "/usr/bin/chromium"),
+    chromium: programProblem(CHROMIUM),
     "network-namespaces": process.getuid?.() === 0 ? programProblem("/usr/sbin/ip", "/sbin/ip") : "needs root",
   });
 }

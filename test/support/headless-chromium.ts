@@ -1,5 +1,5 @@
 import { type Browser, type BrowserContext, chromium } from "playwright-core";
-import { CHROMIUM } from "./peers.ts";
+import { CHROMIUM } from "./peer-addresses.ts";
 
 /** No sandbox, because tests may run as root; nothing that calls home. */
 const FLAGS = [

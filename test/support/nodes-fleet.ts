@@ -16,7 +16,8 @@ import type { NodesConfig } from "../../subgraphs/nodes/config.ts";
 import { type NodesSubgraph, startNodesSubgraph } from "../../subgraphs/nodes/main.ts";
 import { AgentFleet } from "./agent-fleet.ts";
 import { agentKeyPair } from "./certificates.ts";
-import { type Peer, POSTGRESQL_URL } from "./peers.ts";
+import { POSTGRESQL_URL } from "./peer-addresses.ts";
+import type { Peer } from "./peers.ts";
 
 export type InventoryClient = GrpcClient<typeof InventoryServiceDefinition>;
 

@@ -3,11 +3,6 @@ import { describe, inject, test } from "vitest";
 /** The real servers and programs that some tests talk to. How they are found: test/support/detect-peers.ts. */
 export type Peer = "postgresql" | "nats" | "nats-server" | "pg_dump" | "chromium" | "network-namespaces";
 
-/** An administrator's URL of the PostgreSQL server: tests create databases of their own in it and drop them. */
-export const POSTGRESQL_URL = process.env.TEST_POSTGRESQL_URL ?? "postgresql://postgres@127.0.0.1:5432/postgres";
-export const NATS_URL = process.env.TEST_NATS_URL ?? "nats://127.0.0.1:4222";
-export const CHROMIUM = process.env.TEST_CHROMIUM ?? "/usr/bin/chromium";
-
 /** Null where the peer is there; otherwise why not. */
 function peerProblem(peer: Peer): string | null {
   const problems = inject("peers");

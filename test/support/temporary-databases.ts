@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
-
-const SERVER = "postgresql://postgres@127.0.0.1:5432";
+import { POSTGRESQL_URL } from "./peer-addresses.ts";
 
 export interface TemporaryDatabases<Name extends string> {
   urls: Record<Name, string>;
@@ -13,7 +12,7 @@ export async function temporaryDatabases<Name extends string>(names: readonly Na
   const suffix = randomBytes(4).toString("hex");
   const databases = names.map((name) => [name, `fleetgraph_${name}_${suffix}`] as const);
   const each = async (statement: (database: string) => string) => {
-    const client = new pg.Client({ connectionString: `${SERVER}/postgres` });
+    const client = new pg.Client({ connectionString: POSTGRESQL_URL });
     await client.connect();
     try {
       for (const [, database] of databases) await client.query(statement(database));
@@ -23,7 +22,13 @@ export async function temporaryDatabases<Name extends string>(names: readonly Na
   };
   await each((database) => `CREATE DATABASE ${database}`);
   return {
-    urls: Object.fromEntries(databases.map(([name, database]) => [name, `${SERVER}/${database}`])) as Record<Name, string>,
+    urls: Object.fromEntries(databases.map(([name, database]) => [name, urlOf(database)])) as Record<Name, string>,
     drop: () => each((database) => `DROP DATABASE IF EXISTS ${database} WITH (FORCE)`),
   };
+}
+
+function urlOf(database: string): string {
+  const url = new URL(POSTGRESQL_URL);
+  url.pathname = `/${database}`;
+  return url.href;
 }

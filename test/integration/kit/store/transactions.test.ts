@@ -4,7 +4,8 @@ import { Client } from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Store } from "../../../../subgraphs/kit/store/orm.ts";
 import { openThings, type TestDatabase, uniqueName, VARIANTS } from "../../../support/event-log-variants.ts";
-import { describeWithPeers, POSTGRESQL_URL } from "../../../support/peers.ts";
+import { POSTGRESQL_URL } from "../../../support/peer-addresses.ts";
+import { describeWithPeers } from "../../../support/peers.ts";
 import { Thing, thingId } from "../../../support/things.ts";
 import { until } from "../../../support/until.ts";
 
