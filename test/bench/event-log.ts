@@ -133,7 +133,8 @@ if (process.argv[2] === "child") {
     perTransaction: number;
     entities: boolean;
   };
-  process.send?.(await appendFor(place, perTransaction, entities));
+  const rate = await appendFor(place, perTransaction, entities);
+  process.send?.(rate);
   process.exit(0);
 } else {
   const only = process.argv[2];
