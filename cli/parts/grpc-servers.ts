@@ -10,6 +10,8 @@ import { listening, StartError } from "../process/start-error.ts";
 import type { ControlCertificate } from "./control-certificate.ts";
 
 const GRACE_MS = 5000;
+/** An agent has a few calls open and sends an inventory at most; whoever reaches the port can use no more than this per connection. */
+const AGENT_LIMITS = { maxRequestBytes: 1024 * 1024, maxConcurrentStreams: 32 };
 
 /** gRPC for users (JWT). Gives the port that was opened. */
 export async function startUserGrpc(context: ProcessContext, verifier: TokenVerifier, services: GrpcService[]): Promise<number> {
@@ -25,7 +27,7 @@ export async function startControlGrpc(context: ProcessContext, certificate: Con
   const tls = new ServerTls({ ...certificate.current(), caPem: certificate.ca.certificatePem, clientCertificates: "optional" });
   certificate.onRenewed((pair) => tls.replace(pair));
   const authenticate = authenticateByCertificate(certificate.ca);
-  const server = createGrpcServer({ log, metrics, authenticate, credentials: tls, reflection: false });
+  const server = createGrpcServer({ log, metrics, authenticate, credentials: tls, reflection: false, ...AGENT_LIMITS });
   server.addAll(services);
   return listen(context, server, "control");
 }

@@ -1,5 +1,5 @@
 import { registerEnumType } from "type-graphql";
-import { COMMAND_TYPES, NODE_AVAILABILITIES, NODE_KINDS, NODE_ROLES, NODE_STATUSES } from "../services/node-types.ts";
+import { type CommandType, NODE_AVAILABILITIES, NODE_KINDS, NODE_ROLES, NODE_STATUSES } from "../services/node-types.ts";
 
 /** The services know these as unions of strings; type-graphql wants an object per enum. */
 function enumOf<T extends string>(names: readonly T[]): { readonly [K in T]: K } {
@@ -43,13 +43,17 @@ registerEnumType(NodeAvailabilityEnum, {
   },
 });
 
-export const NodeCommandTypeEnum = enumOf(COMMAND_TYPES);
+/** The seed's lower-case words, which gRPC and the agents use, under names as GraphQL's enums have them. */
+export const NodeCommandTypeEnum = Object.freeze({ DRAIN: "drain", MAINTENANCE: "maintenance", UPGRADE: "upgrade" }) satisfies Record<
+  string,
+  CommandType
+>;
 registerEnumType(NodeCommandTypeEnum, {
   name: "NodeCommandType",
   description: "What an agent can be told to do.",
   valuesConfig: {
-    drain: { description: "Move or stop what runs here." },
-    maintenance: { description: "Begin or end maintenance." },
-    upgrade: { description: "Bring the agent up to date." },
+    DRAIN: { description: "Move or stop what runs here." },
+    MAINTENANCE: { description: "Begin or end maintenance." },
+    UPGRADE: { description: "Bring the agent up to date." },
   },
 });

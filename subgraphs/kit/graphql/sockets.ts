@@ -27,7 +27,7 @@ export interface SocketLimits {
 }
 
 export const SOCKET_LIMITS: SocketLimits = {
-  sockets: 1000,
+  sockets: 20_000,
   operations: 10_000,
   messageBytes: 1024 * 1024,
   connectionInitMs: 5000,

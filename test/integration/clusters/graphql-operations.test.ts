@@ -167,11 +167,11 @@ for (const variant of CLUSTERS_VARIANTS) {
       const nodeId = await register("commanded");
       const send = (parameters: unknown) =>
         data(
-          `mutation ($id: ID!, $parameters: [KeyValueInput!]) { sendNodeCommand(input: { nodeId: $id, type: drain, parameters: $parameters }) { command { id type parameters { key value } } } }`,
+          `mutation ($id: ID!, $parameters: [KeyValueInput!]) { sendNodeCommand(input: { nodeId: $id, type: DRAIN, parameters: $parameters }) { command { id type parameters { key value } } } }`,
           { id: nodeId, parameters },
         ).then(({ sendNodeCommand }) => sendNodeCommand.command);
       const first = await send([{ key: "grace", value: "60" }]);
-      expect(first).toMatchObject({ type: "drain", parameters: [{ key: "grace", value: "60" }] });
+      expect(first).toMatchObject({ type: "DRAIN", parameters: [{ key: "grace", value: "60" }] });
       const second = await send(null);
       const beat = async (acknowledgedCommandIds: string[] = []) =>
         (await grpc.heartbeat({ nodeId, status: NodeStatus.READY, acknowledgedCommandIds })).commands;
