@@ -62,6 +62,18 @@ export function expectedChanges(truth: TruthEvent[], seq: number, matches: (thin
   return expected;
 }
 
+/** Compares exactly, and shows where the first difference is: a diff of ten thousand lines takes seconds and is read by nobody. */
+export function expectDelivered(got: Delivered[], expected: Delivered[]): void {
+  const at = expected.findIndex((event, index) => got[index] !== event);
+  const where = at === -1 ? expected.length : at;
+  const around = (events: Delivered[]) => ({
+    count: events.length,
+    from: Math.max(0, where - 3),
+    events: events.slice(Math.max(0, where - 3), where + 5),
+  });
+  expect(around(got)).toEqual(around(expected));
+}
+
 export function seqOf(store: Store, cursor: string): number {
   return decodeCursor(store.name, STREAM, cursor).seq;
 }

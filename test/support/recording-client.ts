@@ -46,7 +46,7 @@ export class RecordingClient {
       if (this.connections > 0 && this.#options.awayMs) await delay(this.#options.random() * this.#options.awayMs);
       this.connections += 1;
       try {
-        done = await this.#connect();
+        done = await this.#connect(relist);
       } catch (error) {
         if (!(relist && error instanceof FleetError && error.code === "CURSOR_EXPIRED")) throw error;
         this.expirations += 1;
@@ -59,7 +59,7 @@ export class RecordingClient {
   }
 
   /** True at the end event; false when this connection was cut. */
-  async #connect(): Promise<boolean> {
+  async #connect(relist: boolean): Promise<boolean> {
     const { random, matches, cuts = 0, pauses = 0, connectTo } = this.#options;
     const connection = new AbortController();
     const signal = AbortSignal.any([connection.signal, this.#stop.signal]);
@@ -84,7 +84,7 @@ export class RecordingClient {
       else this.changes.push(delivered(value.type, value.object.id, value.object.count));
       const ended = value.objectId === END && !this.#inSnapshot(value.cursor);
       // A client that listed anew after the end finds it in its list.
-      const listedAfterEnd = value.type === "BOOKMARK" && this.snapshot.some((thing) => thing.id === END);
+      const listedAfterEnd = relist && value.type === "BOOKMARK" && this.snapshot.some((thing) => thing.id === END);
       if (ended || listedAfterEnd) {
         await watch.return?.();
         return true;

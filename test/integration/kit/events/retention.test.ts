@@ -80,13 +80,13 @@ for (const variant of VARIANTS) {
           slow.start();
           const clients = [
             new RecordingClient(null, { random, connectTo: () => log, cuts: 0.02 }),
-            new RecordingClient(null, { random, connectTo: () => slow, cuts: 0.03, pauses: 0.3, awayMs: 25 }),
-            new RecordingClient(await log.cursor("things"), { random, connectTo: () => slow, cuts: 0.03, pauses: 0.3, awayMs: 25 }),
+            new RecordingClient(null, { random, connectTo: () => slow, cuts: 0.04, pauses: 0.3, awayMs: 40 }),
+            new RecordingClient(await log.cursor("things"), { random, connectTo: () => slow, cuts: 0.04, pauses: 0.3, awayMs: 40 }),
           ];
           const running = Promise.all(clients.map((client) => client.run({ relist: true })));
-          for (let transaction = 0; transaction < 60; transaction += 1) {
+          for (let transaction = 0; transaction < 35; transaction += 1) {
             await changeThings(store, { ids: pickIds(random, THINGS, 1 + Math.floor(random() * 30)), random });
-            if (random() < 0.2) await delay(2);
+            if (random() < 0.2) await delay(1);
           }
           await endThings(store);
           await running;

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { LockMode, UniqueConstraintViolationException } from "@mikro-orm/sqlite";
 import { Client } from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -154,14 +153,16 @@ describeWithPeers("the store on PostgreSQL", "postgresql", () => {
   it("survives the loss of all of its connections, without losing places in the pool", async () => {
     const admin = new Client({ connectionString: POSTGRESQL_URL });
     await admin.connect();
-    const cutAll = () =>
-      admin.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'fleetgraph-limited'");
+    const sessions = "from pg_stat_activity where application_name = 'fleetgraph-limited'";
+    const cutAll = () => admin.query(`select pg_terminate_backend(pid) ${sessions}`);
+    const bothAreBusy = async () =>
+      (await admin.query(`select 1 ${sessions} and state = 'active' and query like '%pg_sleep%'`)).rowCount === 2;
     try {
       for (let round = 0; round < 5; round += 1) {
-        const busy = [1, 2].map(() => store.transaction(({ em }) => em.execute("select pg_sleep(0.25)")));
-        await delay(50);
+        const busy = Promise.allSettled([1, 2].map(() => store.transaction(({ em }) => em.execute("select pg_sleep(0.28)"))));
+        await until(bothAreBusy, "two running statements");
         await cutAll();
-        for (const result of await Promise.allSettled(busy)) {
+        for (const result of await busy) {
           expect(result).toMatchObject({ status: "rejected", reason: { code: "UNAVAILABLE", reason: "DatabaseUnavailable" } });
         }
         await until(() => store.isReachable(), "a new connection");
