@@ -6,7 +6,8 @@ import { type Bus, InProcessBus } from "../../subgraphs/kit/events/bus.ts";
 import { EventLog, type EventLogOptions } from "../../subgraphs/kit/events/event-log.ts";
 import { NatsBus } from "../../subgraphs/kit/events/nats-bus.ts";
 import { openStore, type Store } from "../../subgraphs/kit/store/orm.ts";
-import { NATS_URL, type Peer } from "./peers.ts";
+import { NATS_URL } from "./peer-addresses.ts";
+import type { Peer } from "./peers.ts";
 import { temporaryDatabases } from "./temporary-databases.ts";
 import { CreateThings20261101, ThingSchema } from "./things.ts";
 

@@ -1,5 +1,5 @@
 import type { Store } from "../store/orm.ts";
-import { asFleetError } from "../store/retry.ts";
+import { withRetry } from "../store/retry.ts";
 import type { SqlParameter } from "../store/sql.ts";
 import type { ChangeType, StoredEvent } from "./event.ts";
 
@@ -85,12 +85,9 @@ export class EventTable {
     return { events: rows.map(eventOf), state: await this.state(stream) };
   }
 
-  async #query<Row extends object>(sql: string, parameters: SqlParameter[] = []): Promise<Row[]> {
-    try {
-      return await this.#store.sql.query<Row>(sql, parameters);
-    } catch (error) {
-      throw asFleetError(error);
-    }
+  /** Again while SQLite is busy (another process opens the file after a crash). */
+  #query<Row extends object>(sql: string, parameters: SqlParameter[] = []): Promise<Row[]> {
+    return withRetry(() => this.#store.sql.query<Row>(sql, parameters));
   }
 }
 
