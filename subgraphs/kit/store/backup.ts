@@ -4,7 +4,7 @@ import { chmod, copyFile, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { parseDatabaseUrl } from "./database-url.ts";
-import { dumpPostgres, restorePostgres } from "./postgresql-dump.ts";
+import { dumpPostgres, postgresHasTables, restorePostgres } from "./postgresql-dump.ts";
 
 /**
  * Writes a consistent copy of a subgraph's database to a new file (mode 0600), while others go on reading and writing.
@@ -30,6 +30,12 @@ export async function backupDatabase(url: string, targetFile: string): Promise<b
     throw error;
   }
   return true;
+}
+
+/** True where a restore would replace something: a SQLite file, or tables. */
+export async function holdsData(url: string): Promise<boolean> {
+  const address = parseDatabaseUrl(url);
+  return address.dialect === "sqlite" ? existsSync(address.file) : postgresHasTables(address.url, address.database);
 }
 
 /**

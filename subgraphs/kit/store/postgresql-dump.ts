@@ -1,6 +1,5 @@
-import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
-import { finished } from "node:stream/promises";
+import { pipeline } from "node:stream/promises";
 import { Client } from "pg";
 import { ensurePostgresDatabase } from "./postgresql-database.ts";
 
@@ -8,6 +7,9 @@ const FORMAT = "fleetgraph-postgresql";
 const VERSION = 1;
 const ROWS_PER_READ = 500;
 const ROWS_PER_INSERT = 200;
+/** A table that another program holds on to, or a server that falls silent, fails the backup or restore: nothing waits for ever. */
+const LOCK_TIMEOUT_MS = 10_000;
+const QUERY_TIMEOUT_MS = 600_000;
 
 /**
  * The lines of a dump, in order: one header, then per table its definition and its rows, then the sequences, then statements for what
@@ -25,47 +27,52 @@ type Header = { format: string; version: number; at: string };
 
 /** Writes all tables of the schema as they are at one moment. */
 export async function dumpPostgres(url: string, file: string): Promise<void> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000, application_name: "fleetgraph-backup" });
-  await client.connect();
-  const out = createWriteStream(file, { flags: "wx", mode: 0o600 });
-  const write = async (line: Line) => {
-    if (!out.write(`${JSON.stringify(line)}\n`)) await once(out, "drain");
-  };
+  const client = await connect(url, "fleetgraph-backup");
   try {
-    await once(out, "open");
     await client.query("begin transaction isolation level repeatable read read only");
-    await write({ format: FORMAT, version: VERSION, at: new Date().toISOString() });
-    let rows = 0;
-    const last: string[] = [];
-    for (const table of await tablesOf(client)) {
-      const { create, foreignKeys } = await definitionOf(client, table);
-      last.push(...foreignKeys);
-      await write({ table, create });
-      await client.query(`declare rows no scroll cursor for select row_to_json(t)::text as row from ${client.escapeIdentifier(table)} t`);
-      for (;;) {
-        const { rows: batch } = await client.query<{ row: string }>(`fetch ${ROWS_PER_READ} from rows`);
-        for (const { row } of batch) {
-          // As PostgreSQL wrote it: JSON.parse would round what does not fit a double.
-          if (!out.write(`{"row":${row}}\n`)) await once(out, "drain");
-        }
-        rows += batch.length;
-        if (batch.length < ROWS_PER_READ) break;
-      }
-      await client.query("close rows");
-    }
-    for (const sequence of await sequencesOf(client)) {
-      const { rows: state } = await client.query<{ last_value: string; is_called: boolean }>(
-        `select last_value, is_called from ${client.escapeIdentifier(sequence)}`,
-      );
-      if (state[0]) await write({ sequence, value: state[0].last_value, called: state[0].is_called });
-    }
-    for (const statement of last) await write({ statement });
-    await write({ end: rows });
+    await pipeline(dumpOf(client), createWriteStream(file, { flags: "wx", mode: 0o600 }));
     await client.query("commit");
-    out.end();
-    await finished(out);
   } finally {
-    out.destroy();
+    await client.end();
+  }
+}
+
+async function* dumpOf(client: Client): AsyncIterable<string> {
+  const text = (line: Line) => `${JSON.stringify(line)}\n`;
+  yield text({ format: FORMAT, version: VERSION, at: new Date().toISOString() });
+  let count = 0;
+  const last: string[] = [];
+  for (const table of await tablesOf(client)) {
+    const { create, foreignKeys } = await definitionOf(client, table);
+    last.push(...foreignKeys);
+    yield text({ table, create });
+    await client.query(`declare rows no scroll cursor for select row_to_json(t)::text as row from ${client.escapeIdentifier(table)} t`);
+    for (;;) {
+      const { rows } = await client.query<{ row: string }>(`fetch ${ROWS_PER_READ} from rows`);
+      // As PostgreSQL wrote it: JSON.parse would round what does not fit a double.
+      for (const { row } of rows) yield `{"row":${row}}\n`;
+      count += rows.length;
+      if (rows.length < ROWS_PER_READ) break;
+    }
+    await client.query("close rows");
+  }
+  for (const sequence of await sequencesOf(client)) {
+    const { rows } = await client.query<{ last_value: string; is_called: boolean }>(
+      `select last_value, is_called from ${client.escapeIdentifier(sequence)}`,
+    );
+    if (rows[0]) yield text({ sequence, value: rows[0].last_value, called: rows[0].is_called });
+  }
+  for (const statement of last) yield text({ statement });
+  yield text({ end: count });
+}
+
+/** True where the schema has a table. Creates the database where it is missing. */
+export async function postgresHasTables(url: string, database: string): Promise<boolean> {
+  await ensurePostgresDatabase(url, database);
+  const client = await connect(url, "fleetgraph-restore");
+  try {
+    return (await tablesOf(client)).length > 0;
+  } finally {
     await client.end();
   }
 }
@@ -75,8 +82,7 @@ export async function restorePostgres(file: string, url: string, database: strin
   // Twice over the file: nothing is touched before it is known to be whole.
   await checkDump(file);
   await ensurePostgresDatabase(url, database);
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000, application_name: "fleetgraph-restore" });
-  await client.connect();
+  const client = await connect(url, "fleetgraph-restore");
   try {
     await client.query("begin");
     const present = await tablesOf(client);
@@ -118,6 +124,15 @@ export async function restorePostgres(file: string, url: string, database: strin
     // Ends an open transaction without a commit.
     await client.end();
   }
+}
+
+async function connect(url: string, name: string): Promise<Client> {
+  const limits = { connectionTimeoutMillis: 10_000, lock_timeout: LOCK_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS };
+  const client = new Client({ connectionString: url, application_name: name, ...limits });
+  // The query under way rejects as well; without a listener a lost connection would end the process.
+  client.on("error", () => undefined);
+  await client.connect();
+  return client;
 }
 
 async function checkDump(file: string): Promise<void> {
