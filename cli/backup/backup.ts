@@ -2,10 +2,11 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../../platform/config/settings.ts";
+import { backupDatabase } from "../../subgraphs/kit/store/backup.ts";
 import { StartError } from "../process/start-error.ts";
 import { SUBGRAPHS } from "../subgraphs.ts";
 import { fleetgraphVersion } from "../version.ts";
-import { databaseAddress, dumpDatabase } from "./databases.ts";
+import { databaseWork, dialectOf } from "./database-work.ts";
 import { copyFolder, keyFolders } from "./folders.ts";
 import { type Manifest, sha256Of, writeManifest } from "./manifest.ts";
 
@@ -19,10 +20,11 @@ export async function backUp(config: Config, dir: string): Promise<string[]> {
   const manifest: Manifest = { format: 1, version: fleetgraphVersion(), createdAt: new Date().toISOString(), databases: {}, folders: {} };
   const told: string[] = [];
   for (const name of SUBGRAPHS) {
-    const address = databaseAddress(config[`database.${name}`]);
-    const file = address.dialect === "sqlite" ? `${name}.db` : `${name}.pgdump`;
-    if (await dumpDatabase(address, join(dir, file))) {
-      manifest.databases[name] = { dialect: address.dialect, file, sha256: await sha256Of(join(dir, file)) };
+    const url = config[`database.${name}`];
+    const dialect = dialectOf(url);
+    const file = dialect === "sqlite" ? `${name}.db` : `${name}.jsonl`;
+    if (await databaseWork(name, backupDatabase(url, join(dir, file)))) {
+      manifest.databases[name] = { dialect, file, sha256: await sha256Of(join(dir, file)) };
       told.push(`database ${name}: ${file}`);
     } else {
       told.push(`database ${name}: left out, there is none yet`);

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../../platform/config/settings.ts";
+import { holdsData, restoreDatabase } from "../../subgraphs/kit/store/backup.ts";
 import { lockDataDirectory } from "../process/data-lock.ts";
 import { StartError } from "../process/start-error.ts";
 import { SUBGRAPHS } from "../subgraphs.ts";
-import { databaseAddress, holdsData, restoreDatabase } from "./databases.ts";
+import { databaseWork, dialectOf } from "./database-work.ts";
 import { keyFolders, replaceFolder } from "./folders.ts";
 import { readManifest } from "./manifest.ts";
 
@@ -16,23 +17,24 @@ export async function restore(config: Config, dir: string, force: boolean): Prom
   const manifest = await readManifest(dir);
   const databases = SUBGRAPHS.flatMap((name) => {
     const saved = manifest.databases[name];
-    return saved === undefined ? [] : [{ name, saved, address: databaseAddress(config[`database.${name}`]) }];
+    return saved === undefined ? [] : [{ name, saved, url: config[`database.${name}`] }];
   });
-  for (const { name, saved, address } of databases) {
-    if (saved.dialect !== address.dialect) {
-      throw new StartError(`The backup of ${name} is of ${saved.dialect}, but database.${name} is ${address.dialect}.`);
+  for (const { name, saved, url } of databases) {
+    const dialect = dialectOf(url);
+    if (saved.dialect !== dialect) {
+      throw new StartError(`The backup of ${name} is of ${saved.dialect}, but database.${name} is ${dialect}.`);
     }
   }
   const folders = Object.entries(keyFolders(config)).filter(([name]) => manifest.folders[name] !== undefined);
   const releases = SUBGRAPHS.map((name) => lockDataDirectory(config.dataDir, name));
   try {
     if (!force) {
-      for (const { name, address } of databases) if (await holdsData(address)) throw inTheWay(`the database of ${name}`);
+      for (const { name, url } of databases) if (await databaseWork(name, holdsData(url))) throw inTheWay(`the database of ${name}`);
       for (const [name, folder] of folders) if (existsSync(folder)) throw inTheWay(`the folder ${folder} (${name})`);
     }
     const told: string[] = [];
-    for (const { name, saved, address } of databases) {
-      await restoreDatabase(address, join(dir, saved.file));
+    for (const { name, saved, url } of databases) {
+      await databaseWork(name, restoreDatabase(join(dir, saved.file), url, { force }));
       told.push(`database ${name}: restored; watches start anew`);
     }
     for (const [name, folder] of folders) {

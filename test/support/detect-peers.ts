@@ -18,7 +18,6 @@ export default async function detectPeers(project: TestProject): Promise<void> {
     postgresql: await portProblem(POSTGRESQL_URL),
     nats: await portProblem(NATS_URL),
     "nats-server": programProblem("/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server"),
-    pg_dump: programProblem("/usr/bin/pg_dump", "/usr/local/bin/pg_dump"),
     chromium: programProblem(CHROMIUM),
     "network-namespaces": process.getuid?.() === 0 ? programProblem("/usr/sbin/ip", "/sbin/ip") : "needs root",
   });

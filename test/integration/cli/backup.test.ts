@@ -107,8 +107,18 @@ describe("backup and restore", () => {
   });
 });
 
+describe("a database that does not answer", () => {
+  it("fails a backup in one line that names it, and what was written is no backup", async () => {
+    mkdirSync(join(root, "data"));
+    await (await deployment("data")).close();
+    const silent = configFor("data", { "database.nodes": "postgresql://postgres@localhost:1/nodes" });
+    await expect(backUp(silent, join(root, "copy"))).rejects.toThrow(/^The database of nodes: .*ECONNREFUSED/);
+    await expect(restore(silent, join(root, "copy"), false)).rejects.toThrow(/is not a backup/);
+  });
+});
+
 describeWithPeers("backup and restore of PostgreSQL", "postgresql", () => {
-  it("bring the databases back by PostgreSQL's own tools, with a new epoch, and only into databases of the same kind", async () => {
+  it("bring the databases back with a new epoch, and only into databases of the same kind", async () => {
     const { urls, drop } = await temporaryDatabases(["clusters", "nodes", "restored", "rest"]);
     try {
       mkdirSync(join(root, "data"));
