@@ -1,8 +1,16 @@
-import type { Reporter, TestModule } from "vitest/node";
+import type { Reporter, TestModule, Vitest } from "vitest/node";
 
 /** The last line of a test run: how many tests did not run, and why. */
 export default class SkipReport implements Reporter {
+  /** Tests that `-t` leaves out are not what this is about. */
+  #filtered = false;
+
+  onInit(vitest: Vitest): void {
+    this.#filtered = vitest.config.testNamePattern !== undefined;
+  }
+
   onTestRunEnd(modules: readonly TestModule[]): void {
+    if (this.#filtered) return;
     const counts = new Map<string, number>();
     let total = 0;
     for (const module of modules) {

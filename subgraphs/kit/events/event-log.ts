@@ -108,11 +108,11 @@ export class EventLog {
     let entry = this.#tails.get(stream);
     if (!entry) {
       const tail = this.#openTail(stream);
+      // A tail that could not be opened is tried again by the next watch.
+      tail.catch(() => this.#dropTail(stream));
       const unsubscribe = this.#bus.subscribe(this.#subject(stream), (message) => withTail(tail, (opened) => receive(opened, message)));
       entry = { tail, unsubscribe };
       this.#tails.set(stream, entry);
-      // A tail that could not be opened is tried again by the next watch.
-      tail.catch(() => this.#dropTail(stream));
     }
     return entry.tail;
   }

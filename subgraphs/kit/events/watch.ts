@@ -15,7 +15,7 @@ export interface WatchOptions<T> {
   snapshot?: boolean | undefined;
   /** The list's filter, over frozen objects. An object that leaves the view is DELETED, one that enters it ADDED. */
   matches?: ((object: T) => boolean) | undefined;
-  /** A BOOKMARK whenever nothing was delivered for `bookmarkIntervalMs` (30 s unless told). */
+  /** A BOOKMARK first where the watch starts from now, and whenever nothing was delivered for `bookmarkIntervalMs` (30 s unless told). */
   bookmarks?: boolean | undefined;
   bookmarkIntervalMs?: number | undefined;
   /** Ends the watch at once, without an error. */
@@ -139,7 +139,7 @@ export class Watch<T> implements AsyncIterableIterator<LogEvent<T>> {
   }
 
   async #open(): Promise<void> {
-    const { after, snapshot } = this.#options;
+    const { after, snapshot, bookmarks } = this.#options;
     const { subgraph, stream, table } = this.#source;
     const asked = typeof after === "string" ? decodeCursor(subgraph, stream, after) : null;
     const tail = await this.#source.tail();
@@ -153,6 +153,8 @@ export class Watch<T> implements AsyncIterableIterator<LogEvent<T>> {
       checkFloor(asked.seq, state);
     }
     this.#position = asked ?? { epoch: state.epoch, seq: state.head, snapshotAfter: snapshot ? "" : null };
+    // Who starts from now learns at once where that is, and so can go on from there if nothing ever happens.
+    if (bookmarks && !asked && !snapshot) this.#setReady([this.#bookmark()]);
     if (tail.head < state.head || tail.identity.epoch !== state.epoch) tail.lookAgain();
   }
 

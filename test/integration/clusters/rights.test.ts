@@ -83,7 +83,7 @@ const OPERATIONS: Operation[] = [
     name: "sendNodeCommand",
     allowed: ["admin"],
     grpc: () => Promise.reject(new FleetError("UNIMPLEMENTED", "GraphQL only")),
-    graphql: "mutation ($id: ID!) { sendNodeCommand(input: { nodeId: $id, type: upgrade }) { command { id } } }",
+    graphql: "mutation ($id: ID!) { sendNodeCommand(input: { nodeId: $id, type: UPGRADE }) { command { id } } }",
   },
 ];
 

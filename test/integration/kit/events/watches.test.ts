@@ -94,6 +94,14 @@ for (const variant of VARIANTS) {
       expect(last?.cursor).toBe(seen?.cursor);
     });
 
+    it("that starts from now learns at once where that is, when it asks for bookmarks", async () => {
+      await change(4);
+      const { cursor } = (await take(watch({ bookmarks: true }), 1))[0] as { cursor: string };
+      expect(seqOf(replica.store, cursor)).toBe(seqOf(replica.store, await replica.log.cursor("things")));
+      await change(4);
+      expect((await take(watch({ after: cursor, bookmarks: true }), 1))[0]).toMatchObject({ type: "MODIFIED", objectId: thingId(4) });
+    });
+
     it("gets the object as it was, frozen, with all events of one transaction in the order of the calls", async () => {
       const events = watch();
       await changeThings(replica.store, { ids: [thingId(5), thingId(6), thingId(5)], ...green });
