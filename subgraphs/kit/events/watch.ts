@@ -57,7 +57,7 @@ export class Watch<T> implements AsyncIterableIterator<LogEvent<T>> {
   readonly #onAbort = () => this.end(null);
   readonly #onEnd: (watch: Watch<T>) => void;
 
-  /** `onEnd` is called once. Starts at once, so that "from now" means the call; errors come with the first `next()`. */
+  /** `onEnd` is called once. Starts at once. "From now" is when the database answers, which the first BOOKMARK tells; errors come with the first `next()`. */
   constructor(source: WatchSource, options: WatchOptions<T>, onEnd: (watch: Watch<T>) => void) {
     this.#source = source;
     this.#options = options;
