@@ -14,7 +14,7 @@ import { ControlPlaneConnection } from "./control-plane/connection.ts";
 import { agentService } from "./grpc/agent-service.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import { LocalHost } from "./host/local.ts";
-import type { AgentCredentials } from "./identity/credentials.ts";
+import { type AgentCredentials, saveCredentials } from "./identity/credentials.ts";
 import { openIdentity } from "./identity/open-identity.ts";
 import { CertificateRenewal } from "./identity/renewal.ts";
 import { LOCAL_NODE, StateFile } from "./identity/state-file.ts";
@@ -89,8 +89,8 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
   const stopping = new AbortController();
   const renewal = new CertificateRenewal({
     credentials,
-    stateDir,
     connection,
+    save: (renewed) => saveCredentials(stateDir, renewed),
     onRenewed: (renewed) => {
       tls.replace(renewed);
       connection.replaceCertificate(renewed);

@@ -5,14 +5,15 @@ import { renewalTime } from "../../platform/tls/certificate-files.ts";
 import { createCertificateRequest } from "../../platform/tls/certificate-request.ts";
 import { Backoff, pause } from "../control-plane/backoff.ts";
 import type { ControlPlaneConnection } from "../control-plane/connection.ts";
-import { type AgentCredentials, saveCredentials } from "./credentials.ts";
+import type { AgentCredentials } from "./credentials.ts";
 import { acceptCertificate } from "./enrollment.ts";
 
 export interface RenewalOptions {
   credentials: AgentCredentials;
-  stateDir: string;
   connection: ControlPlaneConnection;
-  /** Gets the new credentials, which are on disk by then. */
+  /** Keeps the new credentials for the next start; they are not used before that. */
+  save: (credentials: AgentCredentials) => Promise<void>;
+  /** Gets the new credentials, which are saved by then. */
   onRenewed: (credentials: AgentCredentials) => void;
   log: Logger;
 }
@@ -47,14 +48,14 @@ export class CertificateRenewal {
 
   /** False where it failed. */
   async #renew(signal: AbortSignal): Promise<boolean> {
-    const { connection, stateDir, log, onRenewed } = this.#options;
+    const { connection, save, log, onRenewed } = this.#options;
     try {
       const { keyPem, requestDer } = await createCertificateRequest();
       const response = await connection.main.enrollment.renew({ certificateRequest: requestDer }, { signal });
       const renewed = acceptCertificate(response, keyPem, this.#credentials.caPem);
       if (renewed.agentId !== this.#credentials.agentId)
         throw new FleetError("FAILED_PRECONDITION", "The new certificate is another agent's.");
-      await saveCredentials(stateDir, renewed);
+      await save(renewed);
       this.#credentials = renewed;
       onRenewed(renewed);
       log.info({ notAfter: response.notAfter }, "renewed the certificate");

@@ -12,7 +12,7 @@ interface SimulateOptions {
 export function simulateCommand(): Command {
   const command = new Command("simulate")
     .description(
-      "Run agents of hosts that are not there: real enrolment, certificates, connections and heartbeats, marked as simulated in the graph. Without --join they join the fleet whose files are in --data. Their identities are kept in DATA/simulated.",
+      "Run agents of hosts that are not there: real enrolment, certificates, connections and heartbeats, marked as simulated in the graph. Without --join they join the fleet whose files are in --data; of another fleet they are by its join token, made with --uses for so many hosts and given at each start. Their identities are kept in DATA/simulated.",
     )
     .addOption(new Option("--nodes <number>", "How many").argParser(integerOption(1, 100_000)).makeOptionMandatory())
     .addOption(new Option("--prefix <name>", "Of their hostnames").default("sim"))

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { CommandRunner } from "../../agent/control-plane/commands.ts";
 import { ControlPlaneConnection } from "../../agent/control-plane/connection.ts";
 import { NodeSession } from "../../agent/control-plane/node-session.ts";
+import { CertificateRenewal } from "../../agent/identity/renewal.ts";
 import { StateFile } from "../../agent/identity/state-file.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { SimulatedHost } from "./simulated-host.ts";
@@ -16,6 +17,8 @@ export interface SimulationCounts {
   registrations: number;
   /** Heartbeats that were answered. */
   heartbeats: number;
+  /** Certificates that were renewed. */
+  renewals: number;
 }
 
 export interface SimulatedAgentOptions {
@@ -30,7 +33,7 @@ export interface SimulatedAgentOptions {
 }
 
 /**
- * An agent as on a real host (its own key, certificate and connection, the same session), but for the host. Resolves once its node is
+ * An agent as on a real host (its own key, certificate and connection, the same session and renewal), but for the host. Resolves once its node is
  * registered; then it reports until the signal aborts. `ended` settles when it has let go of everything.
  * Throws where the control plane refuses it.
  */
@@ -62,7 +65,17 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     },
     log,
   });
-  const ended = session.run(signal).finally(() => connection.close());
+  const renewal = new CertificateRenewal({
+    credentials,
+    connection,
+    save: (renewed) => identities.keep(host.hostname, renewed),
+    onRenewed: (renewed) => {
+      counts.renewals += 1;
+      connection.replaceCertificate(renewed);
+    },
+    log,
+  });
+  const ended = Promise.all([session.run(signal), renewal.run(signal)]).then(() => connection.close());
   await session.registered;
   return { ended };
 }

@@ -31,7 +31,7 @@ interface Enrolment {
 }
 
 export interface SimulatedIdentitiesOptions {
-  /** One line of JSON per agent; made where it is missing. */
+  /** One line of JSON per identity, the newest of an agent last; made where it is missing. */
   file: string;
   /** Of the fleet's CA: identities of another fleet are not used. */
   caFingerprint: string;
@@ -83,9 +83,14 @@ export class SimulatedIdentities {
       const response = await client.join({ token: secret, certificateRequest: requestDer }, { signal: this.#options.signal });
       return acceptCertificate(response, keyPem, caPem);
     });
+    await this.keep(hostname, credentials);
+    return credentials;
+  }
+
+  /** The host's identity from now on. The file keeps former ones; the last line of a host counts. */
+  async keep(hostname: string, credentials: AgentCredentials): Promise<void> {
     this.#known.set(hostname, credentials);
     await appendFile(this.#options.file, `${JSON.stringify({ hostname, ...credentials })}\n`, { mode: 0o600 });
-    return credentials;
   }
 
   /** Ends the connection over which agents joined. */

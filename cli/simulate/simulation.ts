@@ -25,7 +25,7 @@ const REPORT_MS = 10_000;
  */
 export async function startSimulation(options: SimulationOptions): Promise<{ counts: SimulationCounts; ended: Promise<void> }> {
   const { nodes, prefix, concurrency, log, signal } = options;
-  const counts: SimulationCounts = { joined: 0, registrations: 0, heartbeats: 0 };
+  const counts: SimulationCounts = { joined: 0, registrations: 0, heartbeats: 0, renewals: 0 };
   const ending: Array<Promise<void>> = [];
   // One signal for thousands of agents would be searched through at each of their calls.
   const agents: AbortController[] = [];

@@ -1,9 +1,7 @@
 import "reflect-metadata";
-import type { webcrypto } from "node:crypto";
 import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import os from "node:os";
 import { join } from "node:path";
-import * as x509 from "@peculiar/x509";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type CommandHandler, CommandRunner } from "../../../agent/control-plane/commands.ts";
 import { ControlPlaneConnection } from "../../../agent/control-plane/connection.ts";
@@ -14,11 +12,11 @@ import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { createGrpcChannel } from "../../../platform/grpc/channel.ts";
 import { grpcClient } from "../../../platform/grpc/client.ts";
 import { createLogger } from "../../../platform/observability/log.ts";
-import { signingKey } from "../../../platform/tls/certificate-request.ts";
 import { AgentServiceDefinition } from "../../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { NodeKind, NodeRole, NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { AgentControlPlane } from "../../support/agent-control-plane.ts";
 import { openCapturedHost } from "../../support/captured-host.ts";
+import { nearlyEndedCertificate } from "../../support/nearly-ended-certificate.ts";
 import { TestAgentHome } from "../../support/test-agent.ts";
 import { until } from "../../support/until.ts";
 
@@ -278,7 +276,9 @@ describe("an agent's certificate", () => {
     const first = await home.start({ joinToken: plane.createToken() });
     await first.stop();
     const before = (await loadCredentials(home.stateDir))!;
-    await nearlyEnd(before.certificatePem);
+    const file = join(home.stateDir, "agent.pem");
+    const aging = await nearlyEndedCertificate(before.certificatePem, plane.directory);
+    await writeFile(file, (await readFile(file, "utf8")).replace(before.certificatePem.trim(), aging.trim()));
     const aged = (await loadCredentials(home.stateDir))!;
     const agent = await home.start();
     await until(() => plane.renewals === 1);
@@ -298,24 +298,4 @@ describe("an agent's certificate", () => {
     channel.close();
     expect(plane.renewals).toBe(1);
   });
-
-  /** The same key with a certificate that is in the last part of its life. */
-  async function nearlyEnd(certificatePem: string): Promise<void> {
-    const path = join(home.stateDir, "agent.pem");
-    const caText = await readFile(join(plane.directory, "ca.pem"), "utf8");
-    const own = new x509.X509Certificate(certificatePem);
-    const certificate = await x509.X509CertificateGenerator.create({
-      serialNumber: "01",
-      subject: own.subject,
-      issuer: own.issuer,
-      notBefore: new Date(Date.now() - 60_000),
-      notAfter: new Date(Date.now() + 8000),
-      publicKey: (await own.publicKey.export()) as webcrypto.CryptoKey,
-      signingKey: await signingKey(caText),
-      signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
-      extensions: own.extensions,
-    });
-    const text = await readFile(path, "utf8");
-    await writeFile(path, text.replace(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/, certificate.toString("pem")));
-  }
 });
