@@ -28,7 +28,7 @@ export default defineConfig({
     alias: [{ find: /^graphql$/, replacement: fileURLToPath(import.meta.resolve("graphql/index.js")) }],
   },
   test: {
-    globalSetup: ["test/support/detect-peers.ts"],
+    globalSetup: ["test/support/detect-peers.ts", "test/support/copy-build.mjs"],
     reporters: ["default", new SkipReport()],
     env: { APOLLO_TELEMETRY_DISABLED: "true" },
     pool: "forks",

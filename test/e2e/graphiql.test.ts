@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { NodeNamesDocument, UpdateNodeDocument } from "../../schema/generated/operations/graphql.ts";
+import { FLEETGRAPH } from "../support/built-program.ts";
 import { type Complaints, launchChromium, watchedContext } from "../support/headless-chromium.ts";
 import { freePorts, Part } from "../support/part.ts";
 import { describeWithPeers } from "../support/peers.ts";
@@ -15,7 +16,6 @@ import { execute } from "../support/typed-client.ts";
 import { until } from "../support/until.ts";
 
 const run = promisify(execFile);
-const FLEETGRAPH = fileURLToPath(new URL("../../bin/fleetgraph.mjs", import.meta.url));
 /** With SCREENSHOT=true the page is kept as it looks after the live event; the README shows it. */
 const SCREENSHOT = process.env.SCREENSHOT === "true" ? fileURLToPath(new URL("../../docs/graphiql.png", import.meta.url)) : null;
 const WAIT_MS = 30_000;

@@ -2,19 +2,18 @@ import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ChannelTls, createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { grpcClient } from "../../platform/grpc/client.ts";
 import { ClusterServiceDefinition, NodeStatus } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import { FLEETGRAPH } from "../support/built-program.ts";
 import { NetworkNamespace } from "../support/network-namespace.ts";
 import { freePorts, Part } from "../support/part.ts";
 import { describeWithPeers } from "../support/peers.ts";
 import { ResumingClient, type WatchedEvent } from "../support/resuming-client.ts";
 
 const run = promisify(execFile);
-const FLEETGRAPH = fileURLToPath(new URL("../../bin/fleetgraph.mjs", import.meta.url));
 const LEASE = ["--lease-ttl", "3s", "--heartbeat-interval", "1s"];
 const NODES = `{ nodes(filter: { name: "second-host" }) { nodes {
   id status availability conditions { type status reason }

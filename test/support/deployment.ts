@@ -2,12 +2,11 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { FLEETGRAPH } from "./built-program.ts";
 import { freePorts, Part } from "./part.ts";
 
 const run = promisify(execFile);
-const FLEETGRAPH = fileURLToPath(new URL("../../bin/fleetgraph.mjs", import.meta.url));
 
 export interface DeploymentOptions {
   /** Databases to use, by subgraph; SQLite files where there is none. */

@@ -1,9 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
 import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
-
-const FLEETGRAPH = fileURLToPath(new URL("../../bin/fleetgraph.mjs", import.meta.url));
+import { FLEETGRAPH } from "./built-program.ts";
 
 export interface PartOptions {
   name: string;
