@@ -47,7 +47,8 @@ const BACKOFF = { firstMs: 1000, longestMs: 15_000 };
 
 /**
  * The identities of simulated agents: a key and a certificate each, by a real enrolment. Unlike a real agent's they stand in one file that is
- * not flushed for each of them: thousands are made at once, and one that is lost is made again.
+ * not flushed for each of them: thousands are made at once. One that the machine lost in a crash is made again, but its hostname stays the
+ * former one's until that node is deregistered; another `prefix` helps at once.
  */
 export class SimulatedIdentities {
   readonly #options: SimulatedIdentitiesOptions;
