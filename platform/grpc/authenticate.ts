@@ -1,15 +1,15 @@
-import type { Metadata } from "nice-grpc";
 import type { Identity } from "../auth/identity.ts";
 import { bearerToken, type TokenVerifier } from "../auth/jwt.ts";
 import { FleetError } from "../errors/fleet-error.ts";
 import type { TrustedCa } from "../tls/certificate-authority.ts";
 import { identityFromCertificate } from "../tls/peer.ts";
+import type { CallMetadata } from "./call-context.ts";
 
 /**
  * Who calls, from what came with the call: null without credentials, a throw (UNAUTHENTICATED, TOKEN_EXPIRED) for bad ones.
  * `peerCertificate` is DER, and the peer has proved that it holds the key.
  */
-export type Authenticate = (metadata: Metadata, peerCertificate: Uint8Array | null) => Promise<Identity | null> | Identity | null;
+export type Authenticate = (metadata: CallMetadata, peerCertificate: Uint8Array | null) => Promise<Identity | null> | Identity | null;
 
 /** For the users' port: `authorization: Bearer …`. */
 export function authenticateByToken(verifier: TokenVerifier): Authenticate {

@@ -1,18 +1,21 @@
-import type { CallContext } from "nice-grpc";
+import type { Metadata } from "nice-grpc";
 import type { Identity } from "../auth/identity.ts";
 import { bearerToken } from "../auth/jwt.ts";
 import { FleetError } from "../errors/fleet-error.ts";
 import type { Logger } from "../observability/log.ts";
 import { type RequestContext, requestIdFrom } from "../request-context.ts";
 import type { Authenticate } from "./authenticate.ts";
-import { takeCallFacts } from "./call-facts.ts";
+import type { CallFacts } from "./call-facts.ts";
 
 export const REQUEST_ID_METADATA = "x-request-id";
 
-/** What a service's methods get beside nice-grpc's own context. */
+/** What a service's methods get. */
 export interface FleetContext {
   fleet: RequestContext;
 }
+
+/** What a client sent along, by lower-case name. */
+export type CallMetadata = Pick<Metadata, "get">;
 
 /** `setTimeout` holds no more. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -26,19 +29,18 @@ export class ServerCall {
   readonly requestId: string;
   /** Called once when the call is ended before its time, after the signal has told the service. */
   onAbort: ((error: FleetError) => void) | null = null;
-  readonly #facts;
-  readonly #context: CallContext;
+  readonly #facts: CallFacts;
+  readonly #metadata: CallMetadata;
   /** Most services never ask for the signal, and one is costly to make. */
   #controller: AbortController | null = null;
   #ended: FleetError | null = null;
   #timers: NodeJS.Timeout[] = [];
 
   /** `defaultDeadlineMs` holds for a call that brings no deadline; null: such a call has none. */
-  constructor(context: CallContext, defaultDeadlineMs: number | null) {
-    this.#context = context;
-    this.#facts = takeCallFacts(context);
-    this.requestId = requestIdFrom(context.metadata.get(REQUEST_ID_METADATA));
-    context.header.set(REQUEST_ID_METADATA, this.requestId);
+  constructor(facts: CallFacts, metadata: CallMetadata, defaultDeadlineMs: number | null) {
+    this.#facts = facts;
+    this.#metadata = metadata;
+    this.requestId = requestIdFrom(metadata.get(REQUEST_ID_METADATA));
     if (this.#facts.cancelled) this.abort(this.#clientGone());
     else this.#facts.onCancel = () => this.abort(this.#clientGone());
     // With a deadline grpc-js answers by itself when it passes, and cancels the call.
@@ -78,7 +80,7 @@ export class ServerCall {
 
   /** Who calls and what its handler gets. Throws what `authenticate` throws. */
   async open(authenticate: Authenticate, log: Logger): Promise<RequestContext> {
-    const { metadata } = this.#context;
+    const metadata = this.#metadata;
     const identity = await authenticate(metadata, this.#facts.peerCertificate);
     return this.#requestContext(identity, identity?.kind === "user" ? bearerToken(metadata.get("authorization")) : null, log);
   }

@@ -25,16 +25,16 @@ const facts = new WeakMap<Uint8Array, CallFacts>();
 export class ServerSessions {
   readonly #certificates = new Map<Http2Session, Buffer | null>();
 
+  /** Those of a call that begins; who asks sets `cancelled`. */
+  factsOf(call: ServerInterceptingCallInterface): CallFacts {
+    return { peerCertificate: this.#peerCertificate(call), deadline: Number(call.getDeadline()), cancelled: false, onCancel: null };
+  }
+
   /** For grpc-js: notes the facts of each call before its handler sees it. */
   readonly interceptor: ServerInterceptor = (_method, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
-        const own: CallFacts = {
-          peerCertificate: this.#peerCertificate(call),
-          deadline: Number(call.getDeadline()),
-          cancelled: false,
-          onCancel: null,
-        };
+        const own = this.factsOf(call);
         next({
           onReceiveMetadata(metadata, pass) {
             const key = Buffer.allocUnsafeSlow(0);

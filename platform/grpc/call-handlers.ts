@@ -1,12 +1,14 @@
-import type { CallContext } from "nice-grpc";
+import { Metadata as GrpcMetadata, status as GrpcStatus, type ServerInterceptingCallInterface } from "@grpc/grpc-js";
+import { type CallContext, Metadata, type ServerError } from "nice-grpc";
 import { FleetError } from "../errors/fleet-error.ts";
 import type { Logger } from "../observability/log.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { Authenticate } from "./authenticate.ts";
-import { type FleetContext, ServerCall } from "./call-context.ts";
+import { type CallMetadata, type FleetContext, REQUEST_ID_METADATA, ServerCall } from "./call-context.ts";
+import { type CallFacts, takeCallFacts } from "./call-facts.ts";
 import { toServerError } from "./error-status.ts";
 import type { OpenCalls } from "./open-calls.ts";
-import { checkDecoded } from "./request-decoding.ts";
+import { checkDecoded, checked } from "./request-decoding.ts";
 import type { MethodMetrics } from "./server-metrics.ts";
 
 /** What every method of a server shares. */
@@ -25,24 +27,40 @@ export interface HandledMethod {
 }
 
 type Context = CallContext & FleetContext;
-type UnaryMethod = (request: unknown, context: Context) => Promise<unknown>;
+type UnaryMethod = (request: unknown, context: FleetContext) => Promise<unknown>;
 type StreamMethod = (request: unknown, context: Context) => AsyncIterable<unknown>;
 
-/** A method with one answer, between nice-grpc and the service: context, deadline, errors, metrics. */
-export function handleUnary(environment: HandlerEnvironment, method: HandledMethod, implementation: UnaryMethod) {
-  return async (request: unknown, context: CallContext): Promise<unknown> => {
+export type CallStatus = Parameters<ServerInterceptingCallInterface["sendStatus"]>[0];
+
+/** How a unary call ended: with an answer, or a status that is not OK. */
+export interface UnaryOutcome {
+  requestId: string;
+  answer?: unknown;
+  status: CallStatus;
+}
+
+/** Answers one unary call. Never throws. */
+export type UnaryHandler = (request: unknown, facts: CallFacts, metadata: CallMetadata) => Promise<UnaryOutcome>;
+
+const OK: CallStatus = { code: GrpcStatus.OK, details: "OK", metadata: null };
+
+/** A method with one answer, between grpc-js and the service: context, deadline, errors, metrics. */
+export function handleUnary(environment: HandlerEnvironment, method: HandledMethod, implementation: UnaryMethod): UnaryHandler {
+  return async (request, facts, metadata) => {
     const startedAt = performance.now();
-    const call = new ServerCall(context, environment.defaultDeadlineMs);
+    const call = new ServerCall(facts, metadata, environment.defaultDeadlineMs);
+    const { requestId } = call;
     environment.calls.add(call, false);
     try {
       const fleet = await call.open(environment.authenticate, environment.log);
       if (call.ended !== null) throw call.ended;
-      const answer = implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }));
-      const result = await unlessEnded(answer, call);
+      const answer = await unlessEnded(implementation(checked(request), { fleet }), call);
       method.metrics.ended("OK", startedAt);
-      return result;
+      return { requestId, answer, status: OK };
     } catch (error) {
-      throw failed(error, call, context, environment, method, startedAt);
+      const trailer = Metadata();
+      const { code, details } = failed(error, call, trailer, environment, method, startedAt);
+      return { requestId, status: { code: code as number, details, metadata: toGrpcJs(trailer) } };
     } finally {
       environment.calls.remove(call);
       call.dispose();
@@ -79,7 +97,8 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
     this.#environment = environment;
     this.#method = method;
     this.#context = context;
-    this.#call = new ServerCall(context, null);
+    this.#call = new ServerCall(takeCallFacts(context), context.metadata, null);
+    context.header.set(REQUEST_ID_METADATA, this.#call.requestId);
     this.#start = (fleet) =>
       implementation(checkDecoded(request, method.requestStream), Object.assign(context, { fleet }))[Symbol.asyncIterator]();
     environment.calls.add(this.#call, true);
@@ -106,7 +125,7 @@ class AnswerStream implements AsyncIterator<unknown, undefined> {
       return { done: true, value: undefined };
     } catch (error) {
       this.#close();
-      throw failed(error, this.#call, this.#context, this.#environment, this.#method, this.#startedAt);
+      throw failed(error, this.#call, this.#context.trailer, this.#environment, this.#method, this.#startedAt);
     } finally {
       this.#refuse = null;
     }
@@ -169,11 +188,11 @@ function unlessEnded(answer: Promise<unknown>, call: ServerCall): Promise<unknow
 function failed(
   thrown: unknown,
   call: ServerCall,
-  context: CallContext,
+  trailer: Metadata,
   { log }: HandlerEnvironment,
   method: HandledMethod,
   startedAt: number,
-): Error {
+): ServerError {
   // What a service throws because its call was ended is the consequence; the reason is the cause.
   const error = FleetError.from(call.ended !== null && !(thrown instanceof FleetError) ? call.ended : thrown);
   method.metrics.ended(error.code, startedAt);
@@ -185,5 +204,13 @@ function failed(
       "a call was refused",
     );
   }
-  return toServerError(error, context.trailer);
+  return toServerError(error, trailer);
+}
+
+function toGrpcJs(trailer: Metadata): GrpcMetadata {
+  const metadata = new GrpcMetadata();
+  for (const [key, values] of trailer) {
+    for (const value of values) metadata.add(key, typeof value === "string" ? value : Buffer.from(value));
+  }
+  return metadata;
 }

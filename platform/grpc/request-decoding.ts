@@ -47,7 +47,8 @@ async function* checkedStream<Request>(requests: AsyncIterable<Request>): AsyncI
   for await (const request of requests) yield checked(request);
 }
 
-function checked<Request>(request: Request): Request {
+/** The request. Throws INVALID_ARGUMENT where it could not be decoded. */
+export function checked<Request>(request: Request): Request {
   if (!(request instanceof UndecodableRequest)) return request;
   const why =
     request.cause instanceof Error && /_SAFE_INTEGER/.test(request.cause.message) ? "an integer is beyond ±(2^53 - 1)" : "it is malformed";

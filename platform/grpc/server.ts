@@ -15,6 +15,7 @@ import { addReflection } from "./reflection.ts";
 import { withSafeMessages } from "./request-decoding.ts";
 import { MethodMetrics } from "./server-metrics.ts";
 import type { ServerTls } from "./server-tls.ts";
+import { UnaryCalls } from "./unary-calls.ts";
 
 export interface GrpcServerOptions {
   log: Logger;
@@ -34,7 +35,13 @@ export interface GrpcServerOptions {
 }
 
 /** A service's methods as this server calls them: request, and a context with `fleet: RequestContext`. */
-export type FleetServiceImplementation<Service extends TsProtoServiceDefinition> = ServiceImplementation<Service, FleetContext>;
+export type FleetServiceImplementation<Service extends TsProtoServiceDefinition> = {
+  [Method in keyof ServiceImplementation<Service>]: WithFleetContext<ServiceImplementation<Service>[Method]>;
+};
+
+type WithFleetContext<Method> = Method extends (request: infer Request, context: CallContext) => infer Answer
+  ? (request: Request, context: FleetContext) => Answer
+  : never;
 
 /** A service with its methods, for lists of services of several kinds; made by `grpcService`, which checks that they fit. */
 export type GrpcService = readonly [definition: TsProtoServiceDefinition, implementation: object];
@@ -78,12 +85,13 @@ class FleetGrpcServer implements GrpcServer {
   readonly #services: string[] = [];
   readonly #health = new HealthService();
   readonly #sessions = new ServerSessions();
+  readonly #unary = new UnaryCalls(this.#sessions);
   #stopped: Promise<void> | null = null;
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
     logLibrary(options.log);
-    this.#server = createServer(serverOptions(options, this.#sessions));
+    this.#server = createServer(serverOptions(options, this.#unary));
     this.#environment = {
       log: options.log,
       authenticate: options.authenticate,
@@ -156,12 +164,21 @@ class FleetGrpcServer implements GrpcServer {
       if (bound === undefined) throw new Error(`${definition.fullName} has no method ${name}.`);
       const path = `/${definition.fullName}/${method}`;
       const handled = { path, requestStream, metrics: new MethodMetrics(this.#options.metrics, definition.fullName, method) };
-      handlers[name] = responseStream
-        ? handleStream(this.#environment, handled, bound as Parameters<typeof handleStream>[2])
-        : handleUnary(this.#environment, handled, bound as Parameters<typeof handleUnary>[2]);
+      if (responseStream) {
+        handlers[name] = handleStream(this.#environment, handled, bound as Parameters<typeof handleStream>[2]);
+        continue;
+      }
+      if (requestStream) throw new Error(`${path}: a stream of requests with one answer is not served here.`);
+      this.#unary.add(path, handleUnary(this.#environment, handled, bound as Parameters<typeof handleUnary>[2]));
+      handlers[name] = unreachable;
     }
     return handlers;
   }
+}
+
+/** What nice-grpc has for a method that `UnaryCalls` answers. */
+function unreachable(): never {
+  throw new Error("A unary call passed its interceptor.");
 }
 
 /** grpc-js speaks on the console unless it is given a log. It has one for the process, so that the last server's is taken. */
@@ -180,12 +197,9 @@ async function within(ms: number, ...promises: Array<Promise<void>>): Promise<vo
   clearTimeout(timer);
 }
 
-function serverOptions(
-  { maxRequestBytes = 4 * MIB, maxConcurrentStreams = 256 }: GrpcServerOptions,
-  sessions: ServerSessions,
-): ServerOptions {
+function serverOptions({ maxRequestBytes = 4 * MIB, maxConcurrentStreams = 256 }: GrpcServerOptions, unary: UnaryCalls): ServerOptions {
   return {
-    interceptors: [sessions.interceptor],
+    interceptors: [unary.interceptor],
     "grpc.max_receive_message_length": maxRequestBytes,
     // What is sent is made here and bounded by its page size; this only stops the absurd.
     "grpc.max_send_message_length": 64 * MIB,

@@ -108,13 +108,11 @@ describe("where a client certificate is optional", () => {
     );
   });
 
-  test("nobody becomes somebody by metadata, and services never see the internal key", async () => {
-    const seen: string[][] = [];
+  test("nobody becomes somebody by metadata, and it harms nobody", async () => {
     const credentials = new ServerTls({ ...serverPair, caPem: home.ca.certificatePem, clientCertificates: "optional" });
     await using pair = await grpcPair(
       {
-        async getClusterInfo(_request, { fleet, metadata }) {
-          seen.push([...metadata].map(([key]) => key));
+        async getClusterInfo(_request, { fleet }) {
           return { clusterName: JSON.stringify(fleet.identity) };
         },
       },
@@ -127,7 +125,6 @@ describe("where a client certificate is optional", () => {
       // Nor does it harm who has a name.
       expect(await ask(pair, await agentKeyPair(home.ca, "agent-7"), undefined, spoofed)).toEqual({ kind: "agent", agentId: "agent-7" });
     }
-    expect(seen.flat()).not.toContain("fleetgraph-call-bin");
   });
 });
 
