@@ -23,8 +23,8 @@ export function welcomeText({ url, code, grpcAddress, dataDir, agent, missing }:
     ...(code === null ? [] : ["            (signs you in as admin; works once, within 10 minutes)"]),
     `  GraphQL   ${url}/graphql  (HTTP and WebSocket)`,
     `  gRPC      ${grpcAddress}`,
-    ...(code === null ? [] : [`  A token   fleetgraph token --role admin --data ${quoted(dataDir)}`]),
-    `  A host    fleetgraph token --join --data ${quoted(dataDir)}, then on the host: fleetgraph agent --join TOKEN`,
+    ...(code === null ? [] : [`  A token   npx fleetgraph token --role admin --data ${quoted(dataDir)}`]),
+    `  A host    npx fleetgraph token --join --data ${quoted(dataDir)}, then on the host: npx fleetgraph agent --join TOKEN`,
     ...(agent === null ? [] : [`  This host ${agent}`]),
   ];
   if (missing.length > 0) {

@@ -64,7 +64,7 @@ describeWithPeers("a second host, in a network of its own", "network-namespaces"
     await fleet.start();
     token = await fleetgraph("token", "--role", "admin");
     joinToken = await newJoinToken();
-    watch = new ResumingClient({ url: `${url.replace("http", "ws")}/graphql`, token, query: WATCH, field: "nodeEvents" });
+    watch = new ResumingClient({ url: watchUrl(), token, query: WATCH, field: "nodeEvents" });
   });
 
   afterAll(async () => {
@@ -74,6 +74,10 @@ describeWithPeers("a second host, in a network of its own", "network-namespaces"
     await host?.remove();
     await rm(directory, { recursive: true, force: true });
   });
+
+  function watchUrl(): string {
+    return `${url.replace("http", "ws")}/graphql`;
+  }
 
   async function fleetgraph(...args: string[]): Promise<string> {
     const { stdout } = await run(process.execPath, [FLEETGRAPH, ...args, "--data", join(directory, "control")], { timeout: 30_000 });
@@ -132,6 +136,23 @@ describeWithPeers("a second host, in a network of its own", "network-namespaces"
     await watch.until((events) => statusOf(events.findLast(isChange)) === "READY", 60_000);
     expect(statuses().slice(-3)).toEqual(["READY", "UNKNOWN", "READY"]);
     expect((await secondHost())?.id).toBe(before.id);
+  });
+
+  test("turns UNKNOWN when its agent is stopped, READY when it is back; a client that was away learns exactly that", async () => {
+    const missed = watch.events.at(-1)?.cursor as string;
+    await watch.close();
+    await agent.stop();
+    const present = new ResumingClient({ url: watchUrl(), token, query: WATCH, field: "nodeEvents" });
+    await present.until((events) => statusOf(events.findLast(isChange)) === "UNKNOWN", 30_000);
+    await agent.start();
+    await present.until((events) => statusOf(events.findLast(isChange)) === "READY", 30_000);
+    await present.close();
+    watch = new ResumingClient({ url: watchUrl(), token, query: WATCH, field: "nodeEvents", after: missed });
+    await watch.until((events) => events.filter(isChange).length >= 2, 10_000);
+    expect(watch.events.filter(isChange).map((event) => [event.type, statusOf(event)])).toEqual([
+      ["MODIFIED", "UNKNOWN"],
+      ["MODIFIED", "READY"],
+    ]);
   });
 
   test("a token that was used is refused to another host", async () => {
