@@ -1,6 +1,7 @@
 import type Database from "better-sqlite3";
 import { CompiledQuery, type DatabaseConnection, SqliteAdapter, SqliteDialect, SqliteDriver, type TransactionSettings } from "kysely";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import { withStatementCache } from "./statement-cache.ts";
 import { guardAcquire } from "./transaction-scope.ts";
 
 const MAX_WAITING = 10_000;
@@ -44,7 +45,7 @@ class ImmediateSqliteDriver extends SqliteDriver {
   #taken = false;
 
   constructor(database: Database.Database, store: string) {
-    super({ database });
+    super({ database: withStatementCache(database) });
     this.#database = database;
     this.#store = store;
   }
