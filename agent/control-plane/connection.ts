@@ -1,13 +1,22 @@
 import type { Channel } from "nice-grpc";
+import type { FleetError } from "../../platform/errors/fleet-error.ts";
 import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import type { KeyPair } from "../../platform/tls/certificate-files.ts";
 import { EnrollmentServiceDefinition, InventoryServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { ClusterServiceDefinition, type ServiceEndpoint } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { CONTROL_PEERS } from "../identity/enrollment.ts";
+import { doubtsConnection } from "./refusals.ts";
 
 /** Half of the shortest sensible heartbeat interval: a call that hangs must not cost the lease. */
 const DEADLINE_MS = 5000;
+/**
+ * A control plane that was restarted has thousands of handshakes to do: who waits for its turn costs it nothing, who gives up and comes
+ * again costs it one more.
+ */
+const CONNECT_MS = 20_000;
+/** Calls without an answer after which a connection is given up. Pings find one that is dead in 30 s anyway. */
+const MAX_SILENCES = 3;
 
 /** One connection, and the clients on it. */
 export interface Link {
@@ -18,12 +27,12 @@ export interface Link {
 
 /**
  * The agent's connections to the control plane, mTLS with the agent's own certificate: one to each address in use. A connection that
- * failed is thrown away, so that the next attempt opens a new one at the time that the caller's back-off chose, with the newest certificate.
+ * failed is thrown away (one that is only slow is kept), so that the next attempt opens a new one at the time that the caller's back-off chose, with the newest certificate.
  */
 export class ControlPlaneConnection {
   readonly #address: string;
   readonly #caPem: string;
-  readonly #links = new Map<string, { link: Link; channel: Channel }>();
+  readonly #links = new Map<string, { link: Link; channel: Channel; silences: number }>();
   #pair: KeyPair;
   #endpoints = new Map<string, string>();
 
@@ -56,9 +65,13 @@ export class ControlPlaneConnection {
     for (const address of [...this.#links.keys()]) this.#drop(address);
   }
 
-  /** Throws this connection away, unless that happened already. */
-  discard(link: Link): void {
-    for (const [address, entry] of this.#links) if (entry.link === link) this.#drop(address);
+  /** A call on this connection failed. Throws the connection away where a new one may do better, unless that happened already. */
+  failed(link: Link, error: FleetError): void {
+    for (const [address, entry] of this.#links) {
+      if (entry.link !== link) continue;
+      if (error.code === "DEADLINE_EXCEEDED") entry.silences += 1;
+      if (doubtsConnection(error) || entry.silences >= MAX_SILENCES) this.#drop(address);
+    }
   }
 
   close(): void {
@@ -69,14 +82,18 @@ export class ControlPlaneConnection {
     const known = this.#links.get(address);
     if (known) return known.link;
     const { certificatePem, keyPem } = this.#pair;
-    const channel = createGrpcChannel(address, { caPem: this.#caPem, peerUri: CONTROL_PEERS, certificatePem, keyPem });
+    const channel = createGrpcChannel(
+      address,
+      { caPem: this.#caPem, peerUri: CONTROL_PEERS, certificatePem, keyPem },
+      { connectMs: CONNECT_MS },
+    );
     const options = { defaultDeadlineMs: DEADLINE_MS };
     const link: Link = {
       cluster: grpcClient(ClusterServiceDefinition, channel, options),
       enrollment: grpcClient(EnrollmentServiceDefinition, channel, options),
       inventory: grpcClient(InventoryServiceDefinition, channel, options),
     };
-    this.#links.set(address, { link, channel });
+    this.#links.set(address, { link, channel, silences: 0 });
     return link;
   }
 

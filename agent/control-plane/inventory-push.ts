@@ -4,7 +4,7 @@ import { InventoryServiceDefinition } from "../../schema/generated/proto/hypervi
 import type { Inventory } from "../hardware/inventory.ts";
 import { Backoff, jittered, pause } from "./backoff.ts";
 import type { ControlPlaneConnection } from "./connection.ts";
-import { doubtsConnection, reactionTo } from "./refusals.ts";
+import { reactionTo } from "./refusals.ts";
 
 export interface InventoryPushOptions {
   connection: ControlPlaneConnection;
@@ -78,7 +78,7 @@ export class InventoryPush {
         log.info({ nodeId, digest: digest.slice(0, 12) }, "sent the hardware inventory");
       }
     } catch (error) {
-      if (doubtsConnection(FleetError.from(error))) connection.discard(link);
+      connection.failed(link, FleetError.from(error));
       throw error;
     }
     this.#offered = { digest, at: now };

@@ -9,8 +9,8 @@ import {
 import type { NodeCondition, Resources } from "../../schema/generated/proto/hypervisor/v1/common.ts";
 import { Backoff, jittered, pause } from "./backoff.ts";
 import type { CommandRunner } from "./commands.ts";
-import type { ControlPlaneConnection, Link } from "./connection.ts";
-import { doubtsConnection, explain, reactionTo } from "./refusals.ts";
+import type { ControlPlaneConnection } from "./connection.ts";
+import { explain, reactionTo } from "./refusals.ts";
 
 /** What a session says about its node; read anew each time. */
 export interface NodeReporter {
@@ -35,7 +35,8 @@ export interface NodeSessionOptions {
   lookEveryMs?: number;
 }
 
-/** 5,000 agents that lost the control plane are back within one lease of 30 s: at most 5 s to notice, 15 s of pause and 5 s for the call. */
+/** The first call on a connection waits for the handshake, which takes its time where thousands come back together. */
+const REGISTER_MS = 20_000;
 const BACKOFF = { firstMs: 2000, longestMs: 15_000 };
 /** Where an operator has to act first. */
 const REFUSED_PAUSE_MS = 60_000;
@@ -78,26 +79,29 @@ export class NodeSession {
   /** Works until the signal aborts; never throws. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const { connection } = this.#options;
-      const link = connection.main;
       try {
-        const intervalMs = await this.#register(link, signal);
+        const intervalMs = await this.#register(signal);
         this.#backoff.reset();
         await this.#heartbeats(intervalMs, signal);
       } catch (thrown) {
         if (signal.aborted) break;
         const error = FleetError.from(thrown);
-        if (doubtsConnection(error)) connection.discard(link);
         await pause(this.#pauseAfter(error), signal);
       }
     }
     this.#firstRegistration.reject(new FleetError("CANCELLED", "The agent was stopped before its node was registered."));
   }
 
-  async #register(link: Link, signal: AbortSignal): Promise<number> {
-    const { reporter, log, onRegistered } = this.#options;
+  async #register(signal: AbortSignal): Promise<number> {
+    const { connection, reporter, log, onRegistered } = this.#options;
     const request = await reporter.describe();
-    const response = await link.cluster.registerNode({ ...request, nodeId: this.#nodeId ?? "" }, { signal });
+    const link = connection.main;
+    const response = await link.cluster
+      .registerNode({ ...request, nodeId: this.#nodeId ?? "" }, { signal, deadlineMs: REGISTER_MS })
+      .catch((error: unknown) => {
+        connection.failed(link, FleetError.from(error));
+        throw error;
+      });
     if (this.#nodeId !== null && this.#nodeId !== response.nodeId) {
       log.warn({ before: this.#nodeId, nodeId: response.nodeId }, "the control plane gave the node another id");
     }
@@ -156,7 +160,7 @@ export class NodeSession {
     } catch (thrown) {
       const error = FleetError.from(thrown);
       // The link may be another than the one that was registered on: a renewed certificate replaces it.
-      if (doubtsConnection(error)) connection.discard(link);
+      connection.failed(link, error);
       throw error;
     }
   }

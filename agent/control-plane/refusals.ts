@@ -16,7 +16,7 @@ const WAITING_CODES: ReadonlySet<string> = new Set([
   "UNIMPLEMENTED",
 ]);
 
-const CONNECTION_CODES: ReadonlySet<string> = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "DRAINING", "INTERNAL"]);
+const CONNECTION_CODES: ReadonlySet<string> = new Set(["UNAVAILABLE", "DRAINING", "INTERNAL"]);
 
 export function reactionTo(error: FleetError): Reaction {
   return WAITING_CODES.has(error.code) ? "wait" : "retry";

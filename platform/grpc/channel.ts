@@ -22,6 +22,8 @@ export interface ChannelSettings {
   maxResponseBytes?: number;
   /** Between pings while calls are open; 20 s by default. */
   keepaliveMs?: number;
+  /** How long one attempt to connect may take, handshake included; 10 s by default. */
+  connectMs?: number;
   /** The first and the longest pause between attempts to connect; 1 s and 20 s by default, varied by a fifth. */
   reconnectMs?: { first: number; longest: number };
 }
@@ -60,7 +62,7 @@ function channelOptions(settings: ChannelSettings): ChannelOptions {
     "grpc.initial_reconnect_backoff_ms": settings.reconnectMs?.first ?? 1000,
     "grpc.max_reconnect_backoff_ms": settings.reconnectMs?.longest ?? 20_000,
     // In spite of its name this is how long one attempt to connect may take.
-    "grpc.min_reconnect_backoff_ms": CONNECT_TIMEOUT_MS,
+    "grpc.min_reconnect_backoff_ms": settings.connectMs ?? CONNECT_TIMEOUT_MS,
     // Channels do not share connections, so that closing one closes its own.
     "grpc.use_local_subchannel_pool": 1,
     "grpc.enable_channelz": 0,
