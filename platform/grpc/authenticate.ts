@@ -1,9 +1,12 @@
+import type { Metadata } from "nice-grpc";
 import type { Identity } from "../auth/identity.ts";
 import { bearerToken, type TokenVerifier } from "../auth/jwt.ts";
 import { FleetError } from "../errors/fleet-error.ts";
 import type { TrustedCa } from "../tls/certificate-authority.ts";
 import { identityFromCertificate } from "../tls/peer.ts";
-import type { CallMetadata } from "./call-context.ts";
+
+/** What a client sent along, by lower-case name. */
+export type CallMetadata = Pick<Metadata, "get">;
 
 /**
  * Who calls, from what came with the call: null without credentials, a throw (UNAUTHENTICATED, TOKEN_EXPIRED) for bad ones.

@@ -1,10 +1,9 @@
-import type { Metadata } from "nice-grpc";
 import type { Identity } from "../auth/identity.ts";
 import { bearerToken } from "../auth/jwt.ts";
 import { FleetError } from "../errors/fleet-error.ts";
 import type { Logger } from "../observability/log.ts";
 import { type RequestContext, requestIdFrom } from "../request-context.ts";
-import type { Authenticate } from "./authenticate.ts";
+import type { Authenticate, CallMetadata } from "./authenticate.ts";
 import type { CallFacts } from "./call-facts.ts";
 
 export const REQUEST_ID_METADATA = "x-request-id";
@@ -13,9 +12,6 @@ export const REQUEST_ID_METADATA = "x-request-id";
 export interface FleetContext {
   fleet: RequestContext;
 }
-
-/** What a client sent along, by lower-case name. */
-export type CallMetadata = Pick<Metadata, "get">;
 
 /** `setTimeout` holds no more. */
 const MAX_TIMER_MS = 2 ** 31 - 1;

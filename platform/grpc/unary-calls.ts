@@ -5,7 +5,8 @@ import {
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
 } from "@grpc/grpc-js";
-import { type CallMetadata, REQUEST_ID_METADATA } from "./call-context.ts";
+import type { CallMetadata } from "./authenticate.ts";
+import { REQUEST_ID_METADATA } from "./call-context.ts";
 import type { CallFacts, ServerSessions } from "./call-facts.ts";
 import type { UnaryHandler } from "./call-handlers.ts";
 
