@@ -15,6 +15,33 @@ export type EventType =
   /** It has changed. */
   | 'MODIFIED';
 
+/** What is seen of an instance; desiredState says what it is to be. */
+export type InstanceState =
+  /** It is being made on its host; `activity` tells how far, where that takes long. */
+  | 'CREATING'
+  /** Nothing is left of it on its host. It can still be read for some time. */
+  | 'DELETED'
+  /** Something went wrong: see stateReason and errorMessage. */
+  | 'ERROR'
+  | 'RESTARTING'
+  | 'RUNNING'
+  | 'STARTING'
+  /** It does not run. What it holds of its host stays reserved. */
+  | 'STOPPED'
+  /** It is being stopped, or deleted (desiredState DELETED). */
+  | 'STOPPING'
+  /** Its CPUs stand still; its memory stays taken. */
+  | 'SUSPENDED';
+
+/** What runs an instance. */
+export type InstanceType =
+  /** Processes of the host, apart from others. */
+  | 'CONTAINER'
+  /** A virtual machine with few devices, which boots a kernel directly. */
+  | 'MICROVM'
+  /** A virtual machine with firmware and devices of a PC or server. */
+  | 'VM';
+
 /** One entry of a map. A key may occur once. */
 export type KeyValueInput = {
   key: string;
@@ -47,6 +74,16 @@ export type ClusterInfoQueryVariables = Exact<{ [key: string]: never; }>;
 
 
 export type ClusterInfoQuery = { clusterInfo: { clusterName: string, totalNodes: number, readyNodes: number, nodesByStatus: Array<{ status: NodeStatus, count: number }>, totalCapacity: { cpuCores: number, memoryBytes: number, diskBytes: number, gpuCount: number } } };
+
+export type CreateInstanceMutationVariables = Exact<{ [key: string]: never; }>;
+
+
+export type CreateInstanceMutation = { createInstance: { instance: { id: string, state: InstanceState, node: { hostname: string } | null } } };
+
+export type InstanceEventsSubscriptionVariables = Exact<{ [key: string]: never; }>;
+
+
+export type InstanceEventsSubscription = { instanceEvents: { type: EventType, cursor: string, instance: { name: string, type: InstanceType, state: InstanceState, stateReason: string | null, errorMessage: string | null, ipAddress: string | null, node: { hostname: string, status: NodeStatus } | null } | null } };
 
 export type LabelNodeMutationVariables = Exact<{ [key: string]: never; }>;
 
@@ -113,6 +150,41 @@ export const ClusterInfoDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<ClusterInfoQuery, ClusterInfoQueryVariables>;
+export const CreateInstanceDocument = new TypedDocumentString(`
+    mutation CreateInstance {
+  createInstance(
+    input: {name: "web", type: CONTAINER, clientRequestId: "web-1", spec: {image: "docker.io/library/nginx:latest", cpuCores: 1, memoryBytes: 268435456}}
+  ) {
+    instance {
+      id
+      state
+      node {
+        hostname
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<CreateInstanceMutation, CreateInstanceMutationVariables>;
+export const InstanceEventsDocument = new TypedDocumentString(`
+    subscription InstanceEvents {
+  instanceEvents(snapshot: true) {
+    type
+    cursor
+    instance {
+      name
+      type
+      state
+      stateReason
+      errorMessage
+      ipAddress
+      node {
+        hostname
+        status
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<InstanceEventsSubscription, InstanceEventsSubscriptionVariables>;
 export const LabelNodeDocument = new TypedDocumentString(`
     mutation LabelNode {
   updateNode(input: {nodeId: "node-…", labels: [{key: "rack", value: "a1"}]}) {

@@ -397,6 +397,7 @@ export interface ListNodesResponse {
 
 export interface UpdateNodeStatusRequest {
   nodeId: string;
+  /** Left out: only the conditions change. */
   status: NodeStatus;
   /** Each replaces the node's condition of its type; the others stay. */
   conditions: NodeCondition[];

@@ -186,22 +186,220 @@ export function instanceStateToNumber(object: InstanceState): number {
   }
 }
 
+/** What an instance is to be; tells intent from what is observed. Beyond the seed. */
+export enum DesiredState {
+  UNSPECIFIED = "DESIRED_STATE_UNSPECIFIED",
+  RUNNING = "DESIRED_STATE_RUNNING",
+  STOPPED = "DESIRED_STATE_STOPPED",
+  SUSPENDED = "DESIRED_STATE_SUSPENDED",
+  DELETED = "DESIRED_STATE_DELETED",
+  UNRECOGNIZED = "UNRECOGNIZED",
+}
+
+export function desiredStateFromJSON(object: any): DesiredState {
+  switch (object) {
+    case 0:
+    case "DESIRED_STATE_UNSPECIFIED":
+      return DesiredState.UNSPECIFIED;
+    case 1:
+    case "DESIRED_STATE_RUNNING":
+      return DesiredState.RUNNING;
+    case 2:
+    case "DESIRED_STATE_STOPPED":
+      return DesiredState.STOPPED;
+    case 3:
+    case "DESIRED_STATE_SUSPENDED":
+      return DesiredState.SUSPENDED;
+    case 4:
+    case "DESIRED_STATE_DELETED":
+      return DesiredState.DELETED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return DesiredState.UNRECOGNIZED;
+  }
+}
+
+export function desiredStateToJSON(object: DesiredState): string {
+  switch (object) {
+    case DesiredState.UNSPECIFIED:
+      return "DESIRED_STATE_UNSPECIFIED";
+    case DesiredState.RUNNING:
+      return "DESIRED_STATE_RUNNING";
+    case DesiredState.STOPPED:
+      return "DESIRED_STATE_STOPPED";
+    case DesiredState.SUSPENDED:
+      return "DESIRED_STATE_SUSPENDED";
+    case DesiredState.DELETED:
+      return "DESIRED_STATE_DELETED";
+    case DesiredState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function desiredStateToNumber(object: DesiredState): number {
+  switch (object) {
+    case DesiredState.UNSPECIFIED:
+      return 0;
+    case DesiredState.RUNNING:
+      return 1;
+    case DesiredState.STOPPED:
+      return 2;
+    case DesiredState.SUSPENDED:
+      return 3;
+    case DesiredState.DELETED:
+      return 4;
+    case DesiredState.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+/** Beyond the seed. */
+export enum Firmware {
+  /** UNSPECIFIED - BIOS. */
+  UNSPECIFIED = "FIRMWARE_UNSPECIFIED",
+  BIOS = "FIRMWARE_BIOS",
+  UEFI = "FIRMWARE_UEFI",
+  UNRECOGNIZED = "UNRECOGNIZED",
+}
+
+export function firmwareFromJSON(object: any): Firmware {
+  switch (object) {
+    case 0:
+    case "FIRMWARE_UNSPECIFIED":
+      return Firmware.UNSPECIFIED;
+    case 1:
+    case "FIRMWARE_BIOS":
+      return Firmware.BIOS;
+    case 2:
+    case "FIRMWARE_UEFI":
+      return Firmware.UEFI;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Firmware.UNRECOGNIZED;
+  }
+}
+
+export function firmwareToJSON(object: Firmware): string {
+  switch (object) {
+    case Firmware.UNSPECIFIED:
+      return "FIRMWARE_UNSPECIFIED";
+    case Firmware.BIOS:
+      return "FIRMWARE_BIOS";
+    case Firmware.UEFI:
+      return "FIRMWARE_UEFI";
+    case Firmware.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function firmwareToNumber(object: Firmware): number {
+  switch (object) {
+    case Firmware.UNSPECIFIED:
+      return 0;
+    case Firmware.BIOS:
+      return 1;
+    case Firmware.UEFI:
+      return 2;
+    case Firmware.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
+/** Beyond the seed. */
+export enum PlacementStrategy {
+  /** UNSPECIFIED - As configured: spread, unless told otherwise. */
+  UNSPECIFIED = "PLACEMENT_STRATEGY_UNSPECIFIED",
+  /** SPREAD - Where most is free. */
+  SPREAD = "PLACEMENT_STRATEGY_SPREAD",
+  /** PACK - Where least is free and it still fits. */
+  PACK = "PLACEMENT_STRATEGY_PACK",
+  UNRECOGNIZED = "UNRECOGNIZED",
+}
+
+export function placementStrategyFromJSON(object: any): PlacementStrategy {
+  switch (object) {
+    case 0:
+    case "PLACEMENT_STRATEGY_UNSPECIFIED":
+      return PlacementStrategy.UNSPECIFIED;
+    case 1:
+    case "PLACEMENT_STRATEGY_SPREAD":
+      return PlacementStrategy.SPREAD;
+    case 2:
+    case "PLACEMENT_STRATEGY_PACK":
+      return PlacementStrategy.PACK;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PlacementStrategy.UNRECOGNIZED;
+  }
+}
+
+export function placementStrategyToJSON(object: PlacementStrategy): string {
+  switch (object) {
+    case PlacementStrategy.UNSPECIFIED:
+      return "PLACEMENT_STRATEGY_UNSPECIFIED";
+    case PlacementStrategy.SPREAD:
+      return "PLACEMENT_STRATEGY_SPREAD";
+    case PlacementStrategy.PACK:
+      return "PLACEMENT_STRATEGY_PACK";
+    case PlacementStrategy.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function placementStrategyToNumber(object: PlacementStrategy): number {
+  switch (object) {
+    case PlacementStrategy.UNSPECIFIED:
+      return 0;
+    case PlacementStrategy.SPREAD:
+      return 1;
+    case PlacementStrategy.PACK:
+      return 2;
+    case PlacementStrategy.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
 export interface DiskSpec {
+  /** Unique in its instance; letters, digits, "-" and "_". */
   name: string;
+  /** The virtual size; 0: that of its image. */
   sizeBytes: number;
-  /** "ssd" or "hdd". */
+  /** "ssd" or "hdd"; empty: the host's default. */
   type: string;
+  /** The boot disk carries the instance's image; at most one. */
   boot: boolean;
 }
 
 export interface NetworkSpec {
+  /** The name of a network on the host; "default" works on every host, "none" is no network. Empty: "default". */
   networkId: string;
+  /** A subnet of that network, as it is written there: 192.168.122.0/24. */
   subnetId: string;
+  /** VM and microVM: names of nwfilters on the host, or of groups in its configuration. */
   securityGroups: string[];
+  /** A second interface on the network that the host's configuration names as public. */
   assignPublicIp: boolean;
 }
 
+/** First-boot configuration of a VM whose image has cloud-init, as a NoCloud seed. Beyond the seed. */
+export interface CloudInit {
+  /** As cloud-init takes it ("#cloud-config …" or "#!…"), at most 64 KiB. */
+  userData: string;
+  /** OpenSSH public keys for the image's default user. */
+  sshAuthorizedKeys: string[];
+}
+
 export interface VolumeMount {
+  /** A plain name is a volume of the instance's own, removed with it; an absolute path is one of the host, below a folder that its configuration allows. */
   name: string;
   mountPath: string;
   readOnly: boolean;
@@ -232,14 +430,20 @@ export interface InstanceSpec {
     | undefined;
   /** VM and microVM. */
   kernel: string;
-  /** Containers. */
+  /** Containers: replaces the image's entrypoint, and with it the image's command. */
   command: string[];
   env: { [key: string]: string };
   initrd: string;
   kernelArgs: string;
+  /** Containers: replaces the image's command. */
   args: string[];
   volumeMounts: VolumeMount[];
-  limits: ResourceLimits | undefined;
+  limits:
+    | ResourceLimits
+    | undefined;
+  /** Beyond the seed. VM. */
+  firmware: Firmware;
+  cloudInit: CloudInit | undefined;
 }
 
 export interface InstanceSpec_EnvEntry {
@@ -259,9 +463,32 @@ export interface Instance {
   errorMessage: string;
   createdAt: Date | undefined;
   updatedAt: Date | undefined;
+  desiredState: DesiredState;
+  /** Why the state is what it is, one word: REQUESTED, GUEST_SHUTDOWN, CRASHED, IO_ERROR, MISSING, CHANGED_OUTSIDE, … */
+  stateReason: string;
+  /** False: found on the host, and not touched unless it is adopted. */
+  managed: boolean;
+  /** Which placement this is; grows with each. */
+  generation: number;
+  ipAddresses: string[];
+  startedAt:
+    | Date
+    | undefined;
+  /** Of a container's command, when it ended. */
+  exitCode?:
+    | number
+    | undefined;
+  /** What is being done, while that takes long: "fetching the image: 42 %". */
+  activity: string;
+  deletedAt:
+    | Date
+    | undefined;
+  /** The domain's UUID, or the container's id; empty before it is made. */
+  nativeId: string;
 }
 
 export interface CreateInstanceRequest {
+  /** Unique on no account; up to 253 characters. */
   name: string;
   type: InstanceType;
   spec: InstanceSpec | undefined;
@@ -269,6 +496,46 @@ export interface CreateInstanceRequest {
   preferredNodeId: string;
   region: string;
   zone: string;
+  /** Up to 128 characters. A call with one that was used before answers with the instance that it made, and makes none. */
+  clientRequestId: string;
+  /** Only nodes with all of these labels. */
+  nodeLabels: { [key: string]: string };
+  /** Not on a node that has an instance with the same value of this label. */
+  antiAffinityLabel: string;
+  placementStrategy: PlacementStrategy;
+  /** Made and left STOPPED. */
+  stopped: boolean;
+}
+
+export interface CreateInstanceRequest_NodeLabelsEntry {
+  key: string;
+  value: string;
+}
+
+export interface SuspendInstanceRequest {
+  instanceId: string;
+}
+
+export interface ResumeInstanceRequest {
+  instanceId: string;
+}
+
+export interface ResizeInstanceRequest {
+  instanceId: string;
+  cpuCores: number;
+  memoryBytes: number;
+  /** By name; those that are not named stay. */
+  disks: DiskSize[];
+}
+
+export interface DiskSize {
+  name: string;
+  sizeBytes: number;
+}
+
+export interface AdoptInstanceRequest {
+  /** Of an instance with managed = false. */
+  instanceId: string;
 }
 
 export interface DeleteInstanceRequest {
@@ -287,12 +554,28 @@ export interface ListInstancesRequest {
   /** Default 20, at most 100. */
   pageSize: number;
   pageToken: string;
+  /** A part of the name, upper and lower case alike. */
+  name: string;
+  /** Only instances with all of these labels. */
+  labels: { [key: string]: string };
+  /** Also DELETED ones, while they are kept; asked for by state, too. */
+  includeDeleted: boolean;
+  managed?: boolean | undefined;
+}
+
+export interface ListInstancesRequest_LabelsEntry {
+  key: string;
+  value: string;
 }
 
 export interface ListInstancesResponse {
   instances: Instance[];
+  /** Empty on the last page. */
   nextPageToken: string;
+  /** All that match, on every page. */
   totalCount: number;
+  /** Beyond the seed: a cursor for WatchInstance, taken before the list was read. */
+  watchCursor: string;
 }
 
 export interface StartInstanceRequest {
@@ -301,7 +584,9 @@ export interface StartInstanceRequest {
 
 export interface StopInstanceRequest {
   instanceId: string;
+  /** Power off at once, or kill. */
   force: boolean;
+  /** How long the guest has to shut down before it is powered off; 0: 60. */
   timeoutSeconds: number;
 }
 
@@ -331,12 +616,34 @@ export interface InstanceStats {
 export interface WatchInstanceRequest {
   /** Empty: all. */
   instanceId: string;
+  nodeId: string;
+  /** Go on behind this cursor, without gap or repeat. */
+  after: string;
+  /** First send what exists as ADDED. */
+  snapshot: boolean;
+  /** Send BOOKMARK events too. */
+  bookmarks: boolean;
+  type: InstanceType;
+  state: InstanceState;
+  name: string;
+  labels: { [key: string]: string };
+  managed?: boolean | undefined;
+}
+
+export interface WatchInstanceRequest_LabelsEntry {
+  key: string;
+  value: string;
 }
 
 export interface InstanceEvent {
   eventType: EventType;
+  /** Not set on a BOOKMARK. */
   instance: Instance | undefined;
-  timestamp: Date | undefined;
+  timestamp:
+    | Date
+    | undefined;
+  /** Beyond the seed: where to go on; see WatchInstanceRequest.after. */
+  cursor: string;
 }
 
 export interface ConsoleInput {
@@ -631,6 +938,99 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
     message.subnetId = object.subnetId ?? "";
     message.securityGroups = object.securityGroups?.map((e) => e) || [];
     message.assignPublicIp = object.assignPublicIp ?? false;
+    return message;
+  },
+};
+
+function createBaseCloudInit(): CloudInit {
+  return { userData: "", sshAuthorizedKeys: [] };
+}
+
+export const CloudInit: MessageFns<CloudInit> = {
+  encode(message: CloudInit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.userData !== "") {
+      writer.uint32(10).string(message.userData);
+    }
+    for (const v of message.sshAuthorizedKeys) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CloudInit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCloudInit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.userData = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sshAuthorizedKeys.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CloudInit {
+    return {
+      userData: isSet(object.userData)
+        ? globalThis.String(object.userData)
+        : isSet(object.user_data)
+        ? globalThis.String(object.user_data)
+        : "",
+      sshAuthorizedKeys: globalThis.Array.isArray(object?.sshAuthorizedKeys)
+        ? object.sshAuthorizedKeys.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.ssh_authorized_keys)
+        ? object.ssh_authorized_keys.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: CloudInit): unknown {
+    const obj: any = {};
+    if (message.userData !== "") {
+      obj.userData = message.userData;
+    }
+    if (message.sshAuthorizedKeys?.length) {
+      obj.sshAuthorizedKeys = message.sshAuthorizedKeys;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CloudInit>): CloudInit {
+    return CloudInit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CloudInit>): CloudInit {
+    const message = createBaseCloudInit();
+    message.userData = object.userData ?? "";
+    message.sshAuthorizedKeys = object.sshAuthorizedKeys?.map((e) => e) || [];
     return message;
   },
 };
@@ -932,6 +1332,8 @@ function createBaseInstanceSpec(): InstanceSpec {
     args: [],
     volumeMounts: [],
     limits: undefined,
+    firmware: Firmware.UNSPECIFIED,
+    cloudInit: undefined,
   };
 }
 
@@ -975,6 +1377,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     }
     if (message.limits !== undefined) {
       ResourceLimits.encode(message.limits, writer.uint32(106).fork()).join();
+    }
+    if (message.firmware !== Firmware.UNSPECIFIED) {
+      writer.uint32(112).int32(firmwareToNumber(message.firmware));
+    }
+    if (message.cloudInit !== undefined) {
+      CloudInit.encode(message.cloudInit, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -1099,6 +1507,22 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
             message.limits = ResourceLimits.decode(reader, reader.uint32());
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.firmware = firmwareFromJSON(reader.int32());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.cloudInit = CloudInit.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1157,6 +1581,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
         ? object.volume_mounts.map((e: any) => VolumeMount.fromJSON(e))
         : [],
       limits: isSet(object.limits) ? ResourceLimits.fromJSON(object.limits) : undefined,
+      firmware: isSet(object.firmware) ? firmwareFromJSON(object.firmware) : Firmware.UNSPECIFIED,
+      cloudInit: isSet(object.cloudInit)
+        ? CloudInit.fromJSON(object.cloudInit)
+        : isSet(object.cloud_init)
+        ? CloudInit.fromJSON(object.cloud_init)
+        : undefined,
     };
   },
 
@@ -1207,6 +1637,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     if (message.limits !== undefined) {
       obj.limits = ResourceLimits.toJSON(message.limits);
     }
+    if (message.firmware !== Firmware.UNSPECIFIED) {
+      obj.firmware = firmwareToJSON(message.firmware);
+    }
+    if (message.cloudInit !== undefined) {
+      obj.cloudInit = CloudInit.toJSON(message.cloudInit);
+    }
     return obj;
   },
 
@@ -1239,6 +1675,10 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     message.volumeMounts = object.volumeMounts?.map((e) => VolumeMount.fromPartial(e)) || [];
     message.limits = (object.limits !== undefined && object.limits !== null)
       ? ResourceLimits.fromPartial(object.limits)
+      : undefined;
+    message.firmware = object.firmware ?? Firmware.UNSPECIFIED;
+    message.cloudInit = (object.cloudInit !== undefined && object.cloudInit !== null)
+      ? CloudInit.fromPartial(object.cloudInit)
       : undefined;
     return message;
   },
@@ -1342,6 +1782,16 @@ function createBaseInstance(): Instance {
     errorMessage: "",
     createdAt: undefined,
     updatedAt: undefined,
+    desiredState: DesiredState.UNSPECIFIED,
+    stateReason: "",
+    managed: false,
+    generation: 0,
+    ipAddresses: [],
+    startedAt: undefined,
+    exitCode: undefined,
+    activity: "",
+    deletedAt: undefined,
+    nativeId: "",
   };
 }
 
@@ -1379,6 +1829,36 @@ export const Instance: MessageFns<Instance> = {
     }
     if (message.updatedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.updatedAt), writer.uint32(90).fork()).join();
+    }
+    if (message.desiredState !== DesiredState.UNSPECIFIED) {
+      writer.uint32(96).int32(desiredStateToNumber(message.desiredState));
+    }
+    if (message.stateReason !== "") {
+      writer.uint32(106).string(message.stateReason);
+    }
+    if (message.managed !== false) {
+      writer.uint32(112).bool(message.managed);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(120).int64(message.generation);
+    }
+    for (const v of message.ipAddresses) {
+      writer.uint32(130).string(v!);
+    }
+    if (message.startedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.startedAt), writer.uint32(138).fork()).join();
+    }
+    if (message.exitCode !== undefined) {
+      writer.uint32(144).int32(message.exitCode);
+    }
+    if (message.activity !== "") {
+      writer.uint32(154).string(message.activity);
+    }
+    if (message.deletedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.deletedAt), writer.uint32(162).fork()).join();
+    }
+    if (message.nativeId !== "") {
+      writer.uint32(170).string(message.nativeId);
     }
     return writer;
   },
@@ -1484,6 +1964,86 @@ export const Instance: MessageFns<Instance> = {
             message.updatedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.desiredState = desiredStateFromJSON(reader.int32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.stateReason = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.managed = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.int64());
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.ipAddresses.push(reader.string());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.startedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.exitCode = reader.int32();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.activity = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.deletedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.nativeId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1529,6 +2089,44 @@ export const Instance: MessageFns<Instance> = {
         : isSet(object.updated_at)
         ? fromJsonTimestamp(object.updated_at)
         : undefined,
+      desiredState: isSet(object.desiredState)
+        ? desiredStateFromJSON(object.desiredState)
+        : isSet(object.desired_state)
+        ? desiredStateFromJSON(object.desired_state)
+        : DesiredState.UNSPECIFIED,
+      stateReason: isSet(object.stateReason)
+        ? globalThis.String(object.stateReason)
+        : isSet(object.state_reason)
+        ? globalThis.String(object.state_reason)
+        : "",
+      managed: isSet(object.managed) ? globalThis.Boolean(object.managed) : false,
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      ipAddresses: globalThis.Array.isArray(object?.ipAddresses)
+        ? object.ipAddresses.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.ip_addresses)
+        ? object.ip_addresses.map((e: any) => globalThis.String(e))
+        : [],
+      startedAt: isSet(object.startedAt)
+        ? fromJsonTimestamp(object.startedAt)
+        : isSet(object.started_at)
+        ? fromJsonTimestamp(object.started_at)
+        : undefined,
+      exitCode: isSet(object.exitCode)
+        ? globalThis.Number(object.exitCode)
+        : isSet(object.exit_code)
+        ? globalThis.Number(object.exit_code)
+        : undefined,
+      activity: isSet(object.activity) ? globalThis.String(object.activity) : "",
+      deletedAt: isSet(object.deletedAt)
+        ? fromJsonTimestamp(object.deletedAt)
+        : isSet(object.deleted_at)
+        ? fromJsonTimestamp(object.deleted_at)
+        : undefined,
+      nativeId: isSet(object.nativeId)
+        ? globalThis.String(object.nativeId)
+        : isSet(object.native_id)
+        ? globalThis.String(object.native_id)
+        : "",
     };
   },
 
@@ -1567,6 +2165,36 @@ export const Instance: MessageFns<Instance> = {
     if (message.updatedAt !== undefined) {
       obj.updatedAt = message.updatedAt.toISOString();
     }
+    if (message.desiredState !== DesiredState.UNSPECIFIED) {
+      obj.desiredState = desiredStateToJSON(message.desiredState);
+    }
+    if (message.stateReason !== "") {
+      obj.stateReason = message.stateReason;
+    }
+    if (message.managed !== false) {
+      obj.managed = message.managed;
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.ipAddresses?.length) {
+      obj.ipAddresses = message.ipAddresses;
+    }
+    if (message.startedAt !== undefined) {
+      obj.startedAt = message.startedAt.toISOString();
+    }
+    if (message.exitCode !== undefined) {
+      obj.exitCode = Math.round(message.exitCode);
+    }
+    if (message.activity !== "") {
+      obj.activity = message.activity;
+    }
+    if (message.deletedAt !== undefined) {
+      obj.deletedAt = message.deletedAt.toISOString();
+    }
+    if (message.nativeId !== "") {
+      obj.nativeId = message.nativeId;
+    }
     return obj;
   },
 
@@ -1590,6 +2218,16 @@ export const Instance: MessageFns<Instance> = {
     message.errorMessage = object.errorMessage ?? "";
     message.createdAt = object.createdAt ?? undefined;
     message.updatedAt = object.updatedAt ?? undefined;
+    message.desiredState = object.desiredState ?? DesiredState.UNSPECIFIED;
+    message.stateReason = object.stateReason ?? "";
+    message.managed = object.managed ?? false;
+    message.generation = object.generation ?? 0;
+    message.ipAddresses = object.ipAddresses?.map((e) => e) || [];
+    message.startedAt = object.startedAt ?? undefined;
+    message.exitCode = object.exitCode ?? undefined;
+    message.activity = object.activity ?? "";
+    message.deletedAt = object.deletedAt ?? undefined;
+    message.nativeId = object.nativeId ?? "";
     return message;
   },
 };
@@ -1603,6 +2241,11 @@ function createBaseCreateInstanceRequest(): CreateInstanceRequest {
     preferredNodeId: "",
     region: "",
     zone: "",
+    clientRequestId: "",
+    nodeLabels: {},
+    antiAffinityLabel: "",
+    placementStrategy: PlacementStrategy.UNSPECIFIED,
+    stopped: false,
   };
 }
 
@@ -1628,6 +2271,21 @@ export const CreateInstanceRequest: MessageFns<CreateInstanceRequest> = {
     }
     if (message.zone !== "") {
       writer.uint32(58).string(message.zone);
+    }
+    if (message.clientRequestId !== "") {
+      writer.uint32(66).string(message.clientRequestId);
+    }
+    globalThis.Object.entries(message.nodeLabels).forEach(([key, value]: [string, string]) => {
+      CreateInstanceRequest_NodeLabelsEntry.encode({ key: key as any, value }, writer.uint32(74).fork()).join();
+    });
+    if (message.antiAffinityLabel !== "") {
+      writer.uint32(82).string(message.antiAffinityLabel);
+    }
+    if (message.placementStrategy !== PlacementStrategy.UNSPECIFIED) {
+      writer.uint32(88).int32(placementStrategyToNumber(message.placementStrategy));
+    }
+    if (message.stopped !== false) {
+      writer.uint32(96).bool(message.stopped);
     }
     return writer;
   },
@@ -1701,6 +2359,49 @@ export const CreateInstanceRequest: MessageFns<CreateInstanceRequest> = {
             message.zone = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.clientRequestId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            const entry9 = CreateInstanceRequest_NodeLabelsEntry.decode(reader, reader.uint32());
+            if (entry9.value !== undefined) {
+              message.nodeLabels[entry9.key] = entry9.value;
+            }
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.antiAffinityLabel = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.placementStrategy = placementStrategyFromJSON(reader.int32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.stopped = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1726,6 +2427,49 @@ export const CreateInstanceRequest: MessageFns<CreateInstanceRequest> = {
         : "",
       region: isSet(object.region) ? globalThis.String(object.region) : "",
       zone: isSet(object.zone) ? globalThis.String(object.zone) : "",
+      clientRequestId: isSet(object.clientRequestId)
+        ? globalThis.String(object.clientRequestId)
+        : isSet(object.client_request_id)
+        ? globalThis.String(object.client_request_id)
+        : "",
+      nodeLabels: isObject(object.nodeLabels)
+        ? (globalThis.Object.entries(object.nodeLabels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.node_labels)
+        ? (globalThis.Object.entries(object.node_labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      antiAffinityLabel: isSet(object.antiAffinityLabel)
+        ? globalThis.String(object.antiAffinityLabel)
+        : isSet(object.anti_affinity_label)
+        ? globalThis.String(object.anti_affinity_label)
+        : "",
+      placementStrategy: isSet(object.placementStrategy)
+        ? placementStrategyFromJSON(object.placementStrategy)
+        : isSet(object.placement_strategy)
+        ? placementStrategyFromJSON(object.placement_strategy)
+        : PlacementStrategy.UNSPECIFIED,
+      stopped: isSet(object.stopped) ? globalThis.Boolean(object.stopped) : false,
     };
   },
 
@@ -1752,6 +2496,27 @@ export const CreateInstanceRequest: MessageFns<CreateInstanceRequest> = {
     if (message.zone !== "") {
       obj.zone = message.zone;
     }
+    if (message.clientRequestId !== "") {
+      obj.clientRequestId = message.clientRequestId;
+    }
+    if (message.nodeLabels) {
+      const entries = globalThis.Object.entries(message.nodeLabels) as [string, string][];
+      if (entries.length > 0) {
+        obj.nodeLabels = {};
+        entries.forEach(([k, v]) => {
+          obj.nodeLabels[k] = v;
+        });
+      }
+    }
+    if (message.antiAffinityLabel !== "") {
+      obj.antiAffinityLabel = message.antiAffinityLabel;
+    }
+    if (message.placementStrategy !== PlacementStrategy.UNSPECIFIED) {
+      obj.placementStrategy = placementStrategyToJSON(message.placementStrategy);
+    }
+    if (message.stopped !== false) {
+      obj.stopped = message.stopped;
+    }
     return obj;
   },
 
@@ -1771,6 +2536,541 @@ export const CreateInstanceRequest: MessageFns<CreateInstanceRequest> = {
     message.preferredNodeId = object.preferredNodeId ?? "";
     message.region = object.region ?? "";
     message.zone = object.zone ?? "";
+    message.clientRequestId = object.clientRequestId ?? "";
+    message.nodeLabels = (globalThis.Object.entries(object.nodeLabels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.antiAffinityLabel = object.antiAffinityLabel ?? "";
+    message.placementStrategy = object.placementStrategy ?? PlacementStrategy.UNSPECIFIED;
+    message.stopped = object.stopped ?? false;
+    return message;
+  },
+};
+
+function createBaseCreateInstanceRequest_NodeLabelsEntry(): CreateInstanceRequest_NodeLabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const CreateInstanceRequest_NodeLabelsEntry: MessageFns<CreateInstanceRequest_NodeLabelsEntry> = {
+  encode(message: CreateInstanceRequest_NodeLabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateInstanceRequest_NodeLabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateInstanceRequest_NodeLabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateInstanceRequest_NodeLabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: CreateInstanceRequest_NodeLabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreateInstanceRequest_NodeLabelsEntry>): CreateInstanceRequest_NodeLabelsEntry {
+    return CreateInstanceRequest_NodeLabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateInstanceRequest_NodeLabelsEntry>): CreateInstanceRequest_NodeLabelsEntry {
+    const message = createBaseCreateInstanceRequest_NodeLabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseSuspendInstanceRequest(): SuspendInstanceRequest {
+  return { instanceId: "" };
+}
+
+export const SuspendInstanceRequest: MessageFns<SuspendInstanceRequest> = {
+  encode(message: SuspendInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instanceId !== "") {
+      writer.uint32(10).string(message.instanceId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SuspendInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSuspendInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SuspendInstanceRequest {
+    return {
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+    };
+  },
+
+  toJSON(message: SuspendInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SuspendInstanceRequest>): SuspendInstanceRequest {
+    return SuspendInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SuspendInstanceRequest>): SuspendInstanceRequest {
+    const message = createBaseSuspendInstanceRequest();
+    message.instanceId = object.instanceId ?? "";
+    return message;
+  },
+};
+
+function createBaseResumeInstanceRequest(): ResumeInstanceRequest {
+  return { instanceId: "" };
+}
+
+export const ResumeInstanceRequest: MessageFns<ResumeInstanceRequest> = {
+  encode(message: ResumeInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instanceId !== "") {
+      writer.uint32(10).string(message.instanceId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeInstanceRequest {
+    return {
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+    };
+  },
+
+  toJSON(message: ResumeInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResumeInstanceRequest>): ResumeInstanceRequest {
+    return ResumeInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeInstanceRequest>): ResumeInstanceRequest {
+    const message = createBaseResumeInstanceRequest();
+    message.instanceId = object.instanceId ?? "";
+    return message;
+  },
+};
+
+function createBaseResizeInstanceRequest(): ResizeInstanceRequest {
+  return { instanceId: "", cpuCores: 0, memoryBytes: 0, disks: [] };
+}
+
+export const ResizeInstanceRequest: MessageFns<ResizeInstanceRequest> = {
+  encode(message: ResizeInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instanceId !== "") {
+      writer.uint32(10).string(message.instanceId);
+    }
+    if (message.cpuCores !== 0) {
+      writer.uint32(16).int32(message.cpuCores);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(24).int64(message.memoryBytes);
+    }
+    for (const v of message.disks) {
+      DiskSize.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResizeInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResizeInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cpuCores = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.disks.push(DiskSize.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResizeInstanceRequest {
+    return {
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      cpuCores: isSet(object.cpuCores)
+        ? globalThis.Number(object.cpuCores)
+        : isSet(object.cpu_cores)
+        ? globalThis.Number(object.cpu_cores)
+        : 0,
+      memoryBytes: isSet(object.memoryBytes)
+        ? globalThis.Number(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? globalThis.Number(object.memory_bytes)
+        : 0,
+      disks: globalThis.Array.isArray(object?.disks) ? object.disks.map((e: any) => DiskSize.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ResizeInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.cpuCores !== 0) {
+      obj.cpuCores = Math.round(message.cpuCores);
+    }
+    if (message.memoryBytes !== 0) {
+      obj.memoryBytes = Math.round(message.memoryBytes);
+    }
+    if (message.disks?.length) {
+      obj.disks = message.disks.map((e) => DiskSize.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResizeInstanceRequest>): ResizeInstanceRequest {
+    return ResizeInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResizeInstanceRequest>): ResizeInstanceRequest {
+    const message = createBaseResizeInstanceRequest();
+    message.instanceId = object.instanceId ?? "";
+    message.cpuCores = object.cpuCores ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.disks = object.disks?.map((e) => DiskSize.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDiskSize(): DiskSize {
+  return { name: "", sizeBytes: 0 };
+}
+
+export const DiskSize: MessageFns<DiskSize> = {
+  encode(message: DiskSize, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(16).int64(message.sizeBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DiskSize {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiskSize();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DiskSize {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      sizeBytes: isSet(object.sizeBytes)
+        ? globalThis.Number(object.sizeBytes)
+        : isSet(object.size_bytes)
+        ? globalThis.Number(object.size_bytes)
+        : 0,
+    };
+  },
+
+  toJSON(message: DiskSize): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.sizeBytes !== 0) {
+      obj.sizeBytes = Math.round(message.sizeBytes);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DiskSize>): DiskSize {
+    return DiskSize.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DiskSize>): DiskSize {
+    const message = createBaseDiskSize();
+    message.name = object.name ?? "";
+    message.sizeBytes = object.sizeBytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseAdoptInstanceRequest(): AdoptInstanceRequest {
+  return { instanceId: "" };
+}
+
+export const AdoptInstanceRequest: MessageFns<AdoptInstanceRequest> = {
+  encode(message: AdoptInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instanceId !== "") {
+      writer.uint32(10).string(message.instanceId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdoptInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdoptInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdoptInstanceRequest {
+    return {
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+    };
+  },
+
+  toJSON(message: AdoptInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AdoptInstanceRequest>): AdoptInstanceRequest {
+    return AdoptInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AdoptInstanceRequest>): AdoptInstanceRequest {
+    const message = createBaseAdoptInstanceRequest();
+    message.instanceId = object.instanceId ?? "";
     return message;
   },
 };
@@ -1938,7 +3238,17 @@ export const GetInstanceRequest: MessageFns<GetInstanceRequest> = {
 };
 
 function createBaseListInstancesRequest(): ListInstancesRequest {
-  return { type: InstanceType.UNSPECIFIED, state: InstanceState.UNSPECIFIED, nodeId: "", pageSize: 0, pageToken: "" };
+  return {
+    type: InstanceType.UNSPECIFIED,
+    state: InstanceState.UNSPECIFIED,
+    nodeId: "",
+    pageSize: 0,
+    pageToken: "",
+    name: "",
+    labels: {},
+    includeDeleted: false,
+    managed: undefined,
+  };
 }
 
 export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
@@ -1957,6 +3267,18 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(42).string(message.pageToken);
+    }
+    if (message.name !== "") {
+      writer.uint32(50).string(message.name);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      ListInstancesRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
+    if (message.includeDeleted !== false) {
+      writer.uint32(64).bool(message.includeDeleted);
+    }
+    if (message.managed !== undefined) {
+      writer.uint32(72).bool(message.managed);
     }
     return writer;
   },
@@ -2014,6 +3336,41 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = ListInstancesRequest_LabelsEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.labels[entry7.key] = entry7.value;
+            }
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.includeDeleted = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.managed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2045,6 +3402,27 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      includeDeleted: isSet(object.includeDeleted)
+        ? globalThis.Boolean(object.includeDeleted)
+        : isSet(object.include_deleted)
+        ? globalThis.Boolean(object.include_deleted)
+        : false,
+      managed: isSet(object.managed) ? globalThis.Boolean(object.managed) : undefined,
     };
   },
 
@@ -2065,6 +3443,24 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.includeDeleted !== false) {
+      obj.includeDeleted = message.includeDeleted;
+    }
+    if (message.managed !== undefined) {
+      obj.managed = message.managed;
+    }
     return obj;
   },
 
@@ -2078,12 +3474,109 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
     message.nodeId = object.nodeId ?? "";
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.name = object.name ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.includeDeleted = object.includeDeleted ?? false;
+    message.managed = object.managed ?? undefined;
+    return message;
+  },
+};
+
+function createBaseListInstancesRequest_LabelsEntry(): ListInstancesRequest_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const ListInstancesRequest_LabelsEntry: MessageFns<ListInstancesRequest_LabelsEntry> = {
+  encode(message: ListInstancesRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListInstancesRequest_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListInstancesRequest_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListInstancesRequest_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: ListInstancesRequest_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListInstancesRequest_LabelsEntry>): ListInstancesRequest_LabelsEntry {
+    return ListInstancesRequest_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListInstancesRequest_LabelsEntry>): ListInstancesRequest_LabelsEntry {
+    const message = createBaseListInstancesRequest_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
 
 function createBaseListInstancesResponse(): ListInstancesResponse {
-  return { instances: [], nextPageToken: "", totalCount: 0 };
+  return { instances: [], nextPageToken: "", totalCount: 0, watchCursor: "" };
 }
 
 export const ListInstancesResponse: MessageFns<ListInstancesResponse> = {
@@ -2096,6 +3589,9 @@ export const ListInstancesResponse: MessageFns<ListInstancesResponse> = {
     }
     if (message.totalCount !== 0) {
       writer.uint32(24).int32(message.totalCount);
+    }
+    if (message.watchCursor !== "") {
+      writer.uint32(34).string(message.watchCursor);
     }
     return writer;
   },
@@ -2137,6 +3633,14 @@ export const ListInstancesResponse: MessageFns<ListInstancesResponse> = {
             message.totalCount = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.watchCursor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2164,6 +3668,11 @@ export const ListInstancesResponse: MessageFns<ListInstancesResponse> = {
         : isSet(object.total_count)
         ? globalThis.Number(object.total_count)
         : 0,
+      watchCursor: isSet(object.watchCursor)
+        ? globalThis.String(object.watchCursor)
+        : isSet(object.watch_cursor)
+        ? globalThis.String(object.watch_cursor)
+        : "",
     };
   },
 
@@ -2178,6 +3687,9 @@ export const ListInstancesResponse: MessageFns<ListInstancesResponse> = {
     if (message.totalCount !== 0) {
       obj.totalCount = Math.round(message.totalCount);
     }
+    if (message.watchCursor !== "") {
+      obj.watchCursor = message.watchCursor;
+    }
     return obj;
   },
 
@@ -2189,6 +3701,7 @@ export const ListInstancesResponse: MessageFns<ListInstancesResponse> = {
     message.instances = object.instances?.map((e) => Instance.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
     message.totalCount = object.totalCount ?? 0;
+    message.watchCursor = object.watchCursor ?? "";
     return message;
   },
 };
@@ -2802,13 +4315,51 @@ export const InstanceStats: MessageFns<InstanceStats> = {
 };
 
 function createBaseWatchInstanceRequest(): WatchInstanceRequest {
-  return { instanceId: "" };
+  return {
+    instanceId: "",
+    nodeId: "",
+    after: "",
+    snapshot: false,
+    bookmarks: false,
+    type: InstanceType.UNSPECIFIED,
+    state: InstanceState.UNSPECIFIED,
+    name: "",
+    labels: {},
+    managed: undefined,
+  };
 }
 
 export const WatchInstanceRequest: MessageFns<WatchInstanceRequest> = {
   encode(message: WatchInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.instanceId !== "") {
       writer.uint32(10).string(message.instanceId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    if (message.after !== "") {
+      writer.uint32(26).string(message.after);
+    }
+    if (message.snapshot !== false) {
+      writer.uint32(32).bool(message.snapshot);
+    }
+    if (message.bookmarks !== false) {
+      writer.uint32(40).bool(message.bookmarks);
+    }
+    if (message.type !== InstanceType.UNSPECIFIED) {
+      writer.uint32(48).int32(instanceTypeToNumber(message.type));
+    }
+    if (message.state !== InstanceState.UNSPECIFIED) {
+      writer.uint32(56).int32(instanceStateToNumber(message.state));
+    }
+    if (message.name !== "") {
+      writer.uint32(66).string(message.name);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      WatchInstanceRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(74).fork()).join();
+    });
+    if (message.managed !== undefined) {
+      writer.uint32(80).bool(message.managed);
     }
     return writer;
   },
@@ -2834,6 +4385,81 @@ export const WatchInstanceRequest: MessageFns<WatchInstanceRequest> = {
             message.instanceId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.snapshot = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bookmarks = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.type = instanceTypeFromJSON(reader.int32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.state = instanceStateFromJSON(reader.int32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            const entry9 = WatchInstanceRequest_LabelsEntry.decode(reader, reader.uint32());
+            if (entry9.value !== undefined) {
+              message.labels[entry9.key] = entry9.value;
+            }
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.managed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2853,6 +4479,32 @@ export const WatchInstanceRequest: MessageFns<WatchInstanceRequest> = {
         : isSet(object.instance_id)
         ? globalThis.String(object.instance_id)
         : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      after: isSet(object.after) ? globalThis.String(object.after) : "",
+      snapshot: isSet(object.snapshot) ? globalThis.Boolean(object.snapshot) : false,
+      bookmarks: isSet(object.bookmarks) ? globalThis.Boolean(object.bookmarks) : false,
+      type: isSet(object.type) ? instanceTypeFromJSON(object.type) : InstanceType.UNSPECIFIED,
+      state: isSet(object.state) ? instanceStateFromJSON(object.state) : InstanceState.UNSPECIFIED,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      managed: isSet(object.managed) ? globalThis.Boolean(object.managed) : undefined,
     };
   },
 
@@ -2860,6 +4512,39 @@ export const WatchInstanceRequest: MessageFns<WatchInstanceRequest> = {
     const obj: any = {};
     if (message.instanceId !== "") {
       obj.instanceId = message.instanceId;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.after !== "") {
+      obj.after = message.after;
+    }
+    if (message.snapshot !== false) {
+      obj.snapshot = message.snapshot;
+    }
+    if (message.bookmarks !== false) {
+      obj.bookmarks = message.bookmarks;
+    }
+    if (message.type !== InstanceType.UNSPECIFIED) {
+      obj.type = instanceTypeToJSON(message.type);
+    }
+    if (message.state !== InstanceState.UNSPECIFIED) {
+      obj.state = instanceStateToJSON(message.state);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.managed !== undefined) {
+      obj.managed = message.managed;
     }
     return obj;
   },
@@ -2870,12 +4555,114 @@ export const WatchInstanceRequest: MessageFns<WatchInstanceRequest> = {
   fromPartial(object: DeepPartial<WatchInstanceRequest>): WatchInstanceRequest {
     const message = createBaseWatchInstanceRequest();
     message.instanceId = object.instanceId ?? "";
+    message.nodeId = object.nodeId ?? "";
+    message.after = object.after ?? "";
+    message.snapshot = object.snapshot ?? false;
+    message.bookmarks = object.bookmarks ?? false;
+    message.type = object.type ?? InstanceType.UNSPECIFIED;
+    message.state = object.state ?? InstanceState.UNSPECIFIED;
+    message.name = object.name ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.managed = object.managed ?? undefined;
+    return message;
+  },
+};
+
+function createBaseWatchInstanceRequest_LabelsEntry(): WatchInstanceRequest_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const WatchInstanceRequest_LabelsEntry: MessageFns<WatchInstanceRequest_LabelsEntry> = {
+  encode(message: WatchInstanceRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchInstanceRequest_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchInstanceRequest_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchInstanceRequest_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: WatchInstanceRequest_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchInstanceRequest_LabelsEntry>): WatchInstanceRequest_LabelsEntry {
+    return WatchInstanceRequest_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchInstanceRequest_LabelsEntry>): WatchInstanceRequest_LabelsEntry {
+    const message = createBaseWatchInstanceRequest_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
 
 function createBaseInstanceEvent(): InstanceEvent {
-  return { eventType: EventType.UNSPECIFIED, instance: undefined, timestamp: undefined };
+  return { eventType: EventType.UNSPECIFIED, instance: undefined, timestamp: undefined, cursor: "" };
 }
 
 export const InstanceEvent: MessageFns<InstanceEvent> = {
@@ -2888,6 +4675,9 @@ export const InstanceEvent: MessageFns<InstanceEvent> = {
     }
     if (message.timestamp !== undefined) {
       Timestamp.encode(toTimestamp(message.timestamp), writer.uint32(26).fork()).join();
+    }
+    if (message.cursor !== "") {
+      writer.uint32(34).string(message.cursor);
     }
     return writer;
   },
@@ -2929,6 +4719,14 @@ export const InstanceEvent: MessageFns<InstanceEvent> = {
             message.timestamp = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2950,6 +4748,7 @@ export const InstanceEvent: MessageFns<InstanceEvent> = {
         : EventType.UNSPECIFIED,
       instance: isSet(object.instance) ? Instance.fromJSON(object.instance) : undefined,
       timestamp: isSet(object.timestamp) ? fromJsonTimestamp(object.timestamp) : undefined,
+      cursor: isSet(object.cursor) ? globalThis.String(object.cursor) : "",
     };
   },
 
@@ -2964,6 +4763,9 @@ export const InstanceEvent: MessageFns<InstanceEvent> = {
     if (message.timestamp !== undefined) {
       obj.timestamp = message.timestamp.toISOString();
     }
+    if (message.cursor !== "") {
+      obj.cursor = message.cursor;
+    }
     return obj;
   },
 
@@ -2977,6 +4779,7 @@ export const InstanceEvent: MessageFns<InstanceEvent> = {
       ? Instance.fromPartial(object.instance)
       : undefined;
     message.timestamp = object.timestamp ?? undefined;
+    message.cursor = object.cursor ?? "";
     return message;
   },
 };
@@ -3792,6 +5595,41 @@ export const ComputeServiceDefinition = {
       responseStream: true,
       options: {},
     },
+    /** Pauses the guest's CPUs (VM, microVM) or freezes the container's processes; memory stays taken. */
+    suspendInstance: {
+      name: "SuspendInstance",
+      requestType: SuspendInstanceRequest as typeof SuspendInstanceRequest,
+      requestStream: false,
+      responseType: Instance as typeof Instance,
+      responseStream: false,
+      options: {},
+    },
+    resumeInstance: {
+      name: "ResumeInstance",
+      requestType: ResumeInstanceRequest as typeof ResumeInstanceRequest,
+      requestStream: false,
+      responseType: Instance as typeof Instance,
+      responseStream: false,
+      options: {},
+    },
+    /** What is 0 or left out stays. A VM or microVM must be STOPPED; disks only grow. */
+    resizeInstance: {
+      name: "ResizeInstance",
+      requestType: ResizeInstanceRequest as typeof ResizeInstanceRequest,
+      requestStream: false,
+      responseType: Instance as typeof Instance,
+      responseStream: false,
+      options: {},
+    },
+    /** Takes an unmanaged instance into the fleet's care. Rights: admin, and the host's own configuration. */
+    adoptInstance: {
+      name: "AdoptInstance",
+      requestType: AdoptInstanceRequest as typeof AdoptInstanceRequest,
+      requestStream: false,
+      responseType: Instance as typeof Instance,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -3829,6 +5667,16 @@ export interface ComputeServiceImplementation<CallContextExt = {}> {
     request: PullImageRequest,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<PullImageProgress>>;
+  /** Pauses the guest's CPUs (VM, microVM) or freezes the container's processes; memory stays taken. */
+  suspendInstance(
+    request: SuspendInstanceRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<Instance>>;
+  resumeInstance(request: ResumeInstanceRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Instance>>;
+  /** What is 0 or left out stays. A VM or microVM must be STOPPED; disks only grow. */
+  resizeInstance(request: ResizeInstanceRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Instance>>;
+  /** Takes an unmanaged instance into the fleet's care. Rights: admin, and the host's own configuration. */
+  adoptInstance(request: AdoptInstanceRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Instance>>;
 }
 
 export interface ComputeServiceClient<CallOptionsExt = {}> {
@@ -3868,6 +5716,22 @@ export interface ComputeServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<PullImageRequest>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<PullImageProgress>;
+  /** Pauses the guest's CPUs (VM, microVM) or freezes the container's processes; memory stays taken. */
+  suspendInstance(
+    request: DeepPartial<SuspendInstanceRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<Instance>;
+  resumeInstance(
+    request: DeepPartial<ResumeInstanceRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<Instance>;
+  /** What is 0 or left out stays. A VM or microVM must be STOPPED; disks only grow. */
+  resizeInstance(
+    request: DeepPartial<ResizeInstanceRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<Instance>;
+  /** Takes an unmanaged instance into the fleet's care. Rights: admin, and the host's own configuration. */
+  adoptInstance(request: DeepPartial<AdoptInstanceRequest>, options?: CallOptions & CallOptionsExt): Promise<Instance>;
 }
 
 function bytesFromBase64(b64: string): Uint8Array {
