@@ -35,7 +35,7 @@ const SECTIONS: Record<string, string> = {
   subgraph: "A subgraph as a process of its own",
   grpc: "gRPC for users",
   control: "Control plane for agents",
-  nodes: "The nodes subgraph",
+  compute: "The compute subgraph",
   tls: "Certificates",
   database: "Databases",
   nats: "Databases",

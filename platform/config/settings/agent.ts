@@ -59,4 +59,85 @@ export const AGENT_SETTINGS = {
     commands: ["agent", "simulate"],
     description: "A join token from `fleetgraph token --join`; needed once, for the first start.",
   }),
+  "agent.libvirtUri": withDefault({
+    kind: kind.text("uri"),
+    flag: "--libvirt",
+    default: "qemu:///system",
+    commands: AGENTS,
+    description:
+      "The libvirt that runs VMs and microVMs: qemu:///system, qemu:///session, qemu+unix:///system?socket=PATH, qemu+ssh://USER@HOST/system; none switches them off.",
+  }),
+  "agent.sshIdentity": optional({
+    kind: kind.path,
+    flag: "--ssh-identity",
+    commands: AGENTS,
+    description: "The private key for a qemu+ssh libvirt; without it, the keys that ssh finds by itself.",
+  }),
+  "agent.sshKnownHosts": optional({
+    kind: kind.path,
+    flag: "--ssh-known-hosts",
+    commands: AGENTS,
+    description: "The file with the host key of a qemu+ssh libvirt; without it, ssh's own. A host that is not in it is refused.",
+  }),
+  "agent.containerSocket": optional({
+    kind: kind.text("path"),
+    flag: "--container-socket",
+    commands: AGENTS,
+    description:
+      "The socket of the container engine (podman's or Docker's API); without it, the first of /run/podman/podman.sock and /run/docker.sock that is there; none switches containers off.",
+  }),
+  "agent.imageDir": withDefault({
+    kind: kind.path,
+    default: "/var/lib/fleetgraph/images",
+    commands: AGENTS,
+    description: "A folder on libvirt's host: images, kernels and initial RAM disks of VMs, by name. Downloaded ones are kept there, too.",
+  }),
+  "agent.instanceDir": withDefault({
+    kind: kind.path,
+    default: "/var/lib/fleetgraph/instances",
+    commands: AGENTS,
+    description: "A folder on libvirt's host, for the disks of VMs that ask for no type.",
+  }),
+  "agent.ssdDir": optional({
+    kind: kind.path,
+    commands: AGENTS,
+    description: 'A folder on libvirt\'s host, for disks of type "ssd"; without it, agent.instanceDir.',
+  }),
+  "agent.hddDir": optional({
+    kind: kind.path,
+    commands: AGENTS,
+    description: 'A folder on libvirt\'s host, for disks of type "hdd"; without it, agent.instanceDir.',
+  }),
+  "agent.imageUrls": withDefault({
+    kind: kind.listOf(kind.httpUrl),
+    default: [],
+    defaultText: "any, but on loopback, link-local and cloud metadata addresses",
+    commands: AGENTS,
+    description: "Images of VMs are downloaded only from URLs that begin with one of these.",
+  }),
+  "agent.mountRoots": withDefault({
+    kind: kind.listOf(kind.path),
+    default: [],
+    defaultText: "none: nothing of the host can be mounted",
+    commands: AGENTS,
+    description: "Folders of this host that containers may mount, with all that is below them.",
+  }),
+  "agent.publicNetwork": optional({
+    kind: kind.text("name"),
+    commands: AGENTS,
+    description: "The libvirt network for instances that ask for a public address; without it, they are refused.",
+  }),
+  "agent.securityGroupsFile": optional({
+    kind: kind.path,
+    commands: AGENTS,
+    description:
+      "A YAML file with security groups by name, each a list of rules { direction: in | out, protocol: tcp | udp | icmp | all, ports, cidr }; without it, only libvirt's own nwfilters can be named.",
+  }),
+  "agent.adoption": withDefault({
+    kind: kind.boolean,
+    flag: "--adoption",
+    default: true,
+    commands: AGENTS,
+    description: "Take over instances that others made, when an admin asks for it.",
+  }),
 };

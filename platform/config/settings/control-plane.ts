@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import * as kind from "../kinds.ts";
+import { defaultPort } from "./ports.ts";
 import { CLUSTERS, optional, withDefault } from "./setting.ts";
 
 /** What the subgraphs need: the agents' side, databases, leases, events. */
@@ -14,8 +15,8 @@ export const CONTROL_PLANE_SETTINGS = {
   "control.port": withDefault({
     kind: kind.port,
     flag: "--control-port",
-    default: ({ subgraph }) => (subgraph === "nodes" ? 50_054 : 50_053),
-    defaultText: "50053; 50054 for `subgraph nodes`",
+    default: defaultPort("control"),
+    defaultText: "50053; 50054 for `subgraph nodes`, 50055 for `subgraph compute`",
     commands: [...CLUSTERS, "token"],
     description: "The port on which agents reach the control plane (mutual TLS).",
   }),
@@ -34,7 +35,7 @@ export const CONTROL_PLANE_SETTINGS = {
     defaultText: "none: every service is at the address that agents call",
     commands: CLUSTERS,
     description:
-      "Where agents find services of subgraphs that run as processes of their own: full gRPC service name and address, such as hypervisor.v1.InventoryService=10.0.0.2:50054.",
+      "Where agents find services of subgraphs that run as processes of their own: full gRPC service name and address, such as hypervisor.v1.InventoryService=10.0.0.2:50054 and hypervisor.v1.InstanceReportService=10.0.0.3:50055.",
   }),
   "tls.caDir": withDefault({
     kind: kind.path,
@@ -49,7 +50,7 @@ export const CONTROL_PLANE_SETTINGS = {
     flag: "--control-credentials",
     commands: ["subgraph"],
     description:
-      "A folder with control.pem and ca-certificate.pem, for a nodes subgraph that does not share the certificate authority's folder; `fleetgraph token --control nodes` makes it.",
+      "A folder with control.pem and ca-certificate.pem, for a nodes or compute subgraph that does not share the certificate authority's folder; `fleetgraph token --control NAME` makes it.",
   }),
   "database.clusters": withDefault({
     kind: kind.databaseUrl,
@@ -69,6 +70,15 @@ export const CONTROL_PLANE_SETTINGS = {
     commands: [...CLUSTERS, "backup", "restore"],
     description: "The database of the nodes subgraph.",
   }),
+  "database.compute": withDefault({
+    kind: kind.databaseUrl,
+    flag: "--compute-database",
+    secret: true,
+    default: ({ dataDir }) => `sqlite:${join(dataDir, "compute.db")}`,
+    defaultText: "sqlite:DATA/compute.db",
+    commands: [...CLUSTERS, "backup", "restore"],
+    description: "The database of the compute subgraph.",
+  }),
   "nats.url": optional({
     kind: kind.natsUrl,
     flag: "--nats",
@@ -76,12 +86,12 @@ export const CONTROL_PLANE_SETTINGS = {
     commands: ["subgraph", "up"],
     description: "NATS, which wakes the other replicas of a subgraph; needed only where one has several.",
   }),
-  "nodes.clustersAddress": withDefault({
+  "control.clustersAddress": withDefault({
     kind: kind.hostPort,
     flag: "--clusters-address",
     default: "127.0.0.1:50053",
     commands: ["subgraph"],
-    description: "Where the nodes subgraph finds the clusters subgraph's gRPC for the control plane.",
+    description: "Where the other subgraphs find the clusters subgraph's gRPC for the control plane.",
   }),
   "lease.heartbeatInterval": withDefault({
     kind: kind.wholeSeconds(1, 300),
@@ -127,6 +137,18 @@ export const CONTROL_PLANE_SETTINGS = {
     default: 0,
     commands: CLUSTERS,
     description: "Disk space of every host that is kept for the host itself.",
+  }),
+  "placement.strategy": withDefault({
+    kind: kind.oneOf(["spread", "pack"]),
+    default: "spread",
+    commands: CLUSTERS,
+    description: "Where a new instance goes that asks for neither: where most is free, or where least is free and it still fits.",
+  }),
+  "compute.deletedRetention": withDefault({
+    kind: kind.duration(0, 365 * 86_400),
+    default: 7 * 86_400,
+    commands: CLUSTERS,
+    description: "How long a deleted instance can still be read.",
   }),
   "events.retentionAge": withDefault({
     kind: kind.duration(60, 365 * 86_400),

@@ -1,4 +1,5 @@
 import * as kind from "../kinds.ts";
+import { defaultPort } from "./ports.ts";
 import { CLUSTERS, optional, withDefault } from "./setting.ts";
 
 /** Where users are served: GraphQL and gRPC. */
@@ -33,7 +34,11 @@ export const SERVING_SETTINGS = {
   "gateway.subgraphs": withDefault({
     kind: kind.mapOf(kind.httpUrl),
     flag: "--subgraphs",
-    default: { clusters: "http://127.0.0.1:4001/graphql", nodes: "http://127.0.0.1:4002/graphql" },
+    default: {
+      clusters: "http://127.0.0.1:4001/graphql",
+      nodes: "http://127.0.0.1:4002/graphql",
+      compute: "http://127.0.0.1:4003/graphql",
+    },
     commands: ["gateway"],
     description: "The GraphQL address of each subgraph.",
   }),
@@ -53,8 +58,8 @@ export const SERVING_SETTINGS = {
   "subgraph.port": withDefault({
     kind: kind.port,
     flag: "--port",
-    default: ({ subgraph }) => (subgraph === "nodes" ? 4002 : 4001),
-    defaultText: "4001 (clusters), 4002 (nodes)",
+    default: defaultPort("subgraph"),
+    defaultText: "4001 (clusters), 4002 (nodes), 4003 (compute)",
     commands: ["subgraph"],
     description: "The port on which the subgraph serves GraphQL to the gateway.",
   }),
@@ -68,7 +73,8 @@ export const SERVING_SETTINGS = {
   "grpc.port": withDefault({
     kind: kind.port,
     flag: "--grpc-port",
-    default: 50_051,
+    default: defaultPort("grpc"),
+    defaultText: "50051; 50056 for `subgraph compute`",
     commands: CLUSTERS,
     description: "The port of the users' gRPC.",
   }),

@@ -7,11 +7,11 @@ import {
   type UpdateNodeRequest,
 } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { mapIterator } from "../../kit/graphql/async-iterators.ts";
+import { inMessageFields, withMessageFields } from "../../kit/grpc/field-names.ts";
 import type { ClustersConfig } from "../config.ts";
 import type { ClustersServices } from "../services/clusters-services.ts";
 import type { RawHeartbeat, RawRegistration } from "../services/node-input.ts";
 import type { NodePatch } from "../services/node-types.ts";
-import { inMessageFields, withMessageFields } from "./field-names.ts";
 import { conditionFromMessage, enumName, eventToMessage, filterFromMessage, nodeToMessage, textOrNull } from "./node-messages.ts";
 
 /** Names that only listing has. */

@@ -1,10 +1,6 @@
 import { registerEnumType } from "type-graphql";
+import { enumOf } from "../../kit/graphql/enum-of.ts";
 import { type CommandType, NODE_AVAILABILITIES, NODE_KINDS, NODE_ROLES, NODE_STATUSES } from "../services/node-types.ts";
-
-/** The services know these as unions of strings; type-graphql wants an object per enum. */
-function enumOf<T extends string>(names: readonly T[]): { readonly [K in T]: K } {
-  return Object.freeze(Object.fromEntries(names.map((name) => [name, name]))) as { readonly [K in T]: K };
-}
 
 export const NodeRoleEnum = enumOf(NODE_ROLES);
 registerEnumType(NodeRoleEnum, { name: "NodeRole", description: "A node's part in the fleet." });

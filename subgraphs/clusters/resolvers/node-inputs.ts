@@ -1,8 +1,7 @@
 import { Field, ID, InputType, Int } from "type-graphql";
-import { invalidArgument } from "../../../platform/errors/fleet-error.ts";
 import { DateTime, Int64 } from "../../kit/graphql/scalars.ts";
 import { KeyValueInput } from "../../kit/graphql/shared-types.ts";
-import type { NodeAvailability, NodeKind, NodeRole, NodeStatus, StringMap } from "../services/node-types.ts";
+import type { NodeAvailability, NodeKind, NodeRole, NodeStatus } from "../services/node-types.ts";
 import { NodeAvailabilityEnum, NodeCommandTypeEnum, NodeKindEnum, NodeRoleEnum, NodeStatusEnum } from "./enums.ts";
 
 @InputType("NodeFilter", { description: "What is null or left out does not filter." })
@@ -183,15 +182,4 @@ export class SendNodeCommandInput {
 
   @Field(() => [KeyValueInput], { nullable: true })
   parameters?: KeyValueInput[] | null;
-}
-
-/** A list of entries as a map; undefined and null as they are. Throws INVALID_ARGUMENT for a key that occurs twice. */
-export function toStringMap<T extends null | undefined>(field: string, entries: KeyValueInput[] | T): StringMap | T {
-  if (!entries) return entries;
-  const map = new Map<string, string>();
-  for (const { key, value } of entries) {
-    if (map.has(key)) throw invalidArgument(field, `The key ${JSON.stringify(key)} occurs twice.`);
-    map.set(key, value);
-  }
-  return Object.fromEntries(map);
 }

@@ -1,4 +1,5 @@
 import { Arg, Ctx, Mutation, Resolver } from "type-graphql";
+import { toKeyValues, toStringMap } from "../../kit/graphql/key-values.ts";
 import type { OpenCommand } from "../services/node-cache.ts";
 import type { NodePatch } from "../services/node-types.ts";
 import type { ClustersContext } from "./clusters-context.ts";
@@ -8,7 +9,6 @@ import {
   HeartbeatInput,
   RegisterNodeInput,
   SendNodeCommandInput,
-  toStringMap,
   UpdateNodeInput,
   UpdateNodeStatusInput,
 } from "./node-inputs.ts";
@@ -22,7 +22,7 @@ import {
   UpdateNodePayload,
   UpdateNodeStatusPayload,
 } from "./node-payloads.ts";
-import { NodeType, toKeyValues, toNodeType } from "./node-type.ts";
+import { NodeType, toNodeType } from "./node-type.ts";
 
 @Resolver(() => NodeType)
 export class NodeMutationsResolver {

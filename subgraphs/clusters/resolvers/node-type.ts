@@ -1,8 +1,9 @@
 import { Directive, Field, ID, Int, ObjectType } from "type-graphql";
 import { connectionType } from "../../kit/graphql/connection.ts";
+import { toKeyValues } from "../../kit/graphql/key-values.ts";
 import { DateTime, Int64 } from "../../kit/graphql/scalars.ts";
 import { KeyValue, WatchEventFields } from "../../kit/graphql/shared-types.ts";
-import type { NodeAvailability, NodeKind, NodeRole, NodeStatus, NodeView, StringMap } from "../services/node-types.ts";
+import type { NodeAvailability, NodeKind, NodeRole, NodeStatus, NodeView } from "../services/node-types.ts";
 import { NodeAvailabilityEnum, NodeKindEnum, NodeRoleEnum, NodeStatusEnum } from "./enums.ts";
 
 @ObjectType("Resources", { description: "What a node has, may hand out, or has handed out.", simpleResolvers: true })
@@ -173,11 +174,4 @@ export class ClusterInfoType {
 /** A node as GraphQL shows it: maps as lists. */
 export function toNodeType(node: NodeView): NodeType {
   return { ...node, labels: toKeyValues(node.labels), annotations: toKeyValues(node.annotations) };
-}
-
-/** By key. */
-export function toKeyValues(map: StringMap): KeyValue[] {
-  return Object.entries(map)
-    .map(([key, value]) => ({ key, value }))
-    .sort((a, b) => (a.key < b.key ? -1 : 1));
 }

@@ -1,11 +1,11 @@
 import type { Identity } from "../../../platform/auth/identity.ts";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
+import { GroupCommit, type Outcome } from "../../kit/group-commit.ts";
 import type { ClustersConfig } from "../config.ts";
 import type { Node } from "../entities/node.ts";
 import { ClockSkews } from "./clock-skew.ts";
 import { CLOCK_SKEW } from "./conditions.ts";
-import { GroupCommit, type Outcome } from "./group-commit.ts";
 import type { LeaseTable } from "./lease-table.ts";
 import type { KnownNode, NodeCache, OpenCommand } from "./node-cache.ts";
 import type { NodeCommands } from "./node-commands.ts";

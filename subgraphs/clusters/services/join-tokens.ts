@@ -1,10 +1,10 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { LockMode } from "@mikro-orm/core";
 import { FleetError, invalidArgument } from "../../../platform/errors/fleet-error.ts";
+import { newId } from "../../kit/ids.ts";
 import type { EntityManager, Store } from "../../kit/store/orm.ts";
 import { Agent } from "../entities/agent.ts";
 import { JoinToken } from "../entities/join-token.ts";
-import { newId } from "./ids.ts";
 
 export interface IssuedJoinToken {
   id: string;

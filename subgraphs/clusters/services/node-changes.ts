@@ -1,11 +1,11 @@
 import { requireRole } from "../../../platform/auth/identity.ts";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
+import { checkId } from "../../kit/input-checks.ts";
 import type { Node } from "../entities/node.ts";
-import { checkId } from "./input-checks.ts";
 import { checkConditions, checkPatch, checkStatus, type RawCondition } from "./node-input.ts";
 import { nodeDeregistered, nodeNotFound, requireAgentOrAdmin, requireOwnNode } from "./node-rights.ts";
-import { applyByHand } from "./node-state.ts";
+import { applyByHand, applyConditions } from "./node-state.ts";
 import type { NodePatch, NodeView } from "./node-types.ts";
 import type { NodeWriter } from "./node-writer.ts";
 
@@ -31,7 +31,8 @@ export class NodeChanges {
 
   /**
    * Rights: the node's own certificate, or admin. The status holds until a heartbeat reports another than the heartbeat before it;
-   * a lease that runs out shows UNKNOWN meanwhile. Throws NOT_FOUND, FAILED_PRECONDITION (NodeDeregistered).
+   * a lease that runs out shows UNKNOWN meanwhile. Without a status only the conditions change, which is how other parts of the control
+   * plane tell theirs. Throws NOT_FOUND, FAILED_PRECONDITION (NodeDeregistered).
    */
   async updateStatus(
     ctx: RequestContext,
@@ -40,12 +41,12 @@ export class NodeChanges {
     rawConditions: readonly RawCondition[] | null | undefined,
   ): Promise<NodeView> {
     requireAgentOrAdmin(ctx.identity);
-    const status = checkStatus(rawStatus);
     const conditions = checkConditions(rawConditions);
+    const status = !rawStatus && conditions.length > 0 ? null : checkStatus(rawStatus);
     const by = callerName(ctx);
     return this.#change(
       id,
-      (node) => applyByHand(node, status, conditions, by, new Date()),
+      (node) => (status === null ? applyConditions(node, conditions, new Date()) : applyByHand(node, status, conditions, by, new Date())),
       (node) => requireOwnNode(ctx.identity, node),
     );
   }

@@ -1,9 +1,9 @@
 import { requireRole } from "../../../platform/auth/identity.ts";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
+import { newId } from "../../kit/ids.ts";
+import { checkId, checkOneOf, checkStringMap } from "../../kit/input-checks.ts";
 import { NodeCommand } from "../entities/node-command.ts";
-import { newId } from "./ids.ts";
-import { checkId, checkOneOf, checkStringMap } from "./input-checks.ts";
 import type { OpenCommand } from "./node-cache.ts";
 import { nodeDeregistered, nodeNotFound } from "./node-rights.ts";
 import { COMMAND_TYPES, type StringMap } from "./node-types.ts";

@@ -10,7 +10,7 @@ import {
   checkPort,
   checkStringMap,
   checkText,
-} from "./input-checks.ts";
+} from "../../kit/input-checks.ts";
 import {
   CONDITION_STATUSES,
   type ConditionReport,

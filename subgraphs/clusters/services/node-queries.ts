@@ -3,12 +3,12 @@ import { FleetError, invalidArgument } from "../../../platform/errors/fleet-erro
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { LogEvent } from "../../kit/events/event.ts";
 import type { EventLog } from "../../kit/events/event-log.ts";
+import { checkId, checkListLength, isStorable } from "../../kit/input-checks.ts";
 import { type Connection, type ConnectionArguments, connection } from "../../kit/pagination.ts";
 import type { EntityManager } from "../../kit/store/orm.ts";
 import type { ClustersConfig } from "../config.ts";
 import { Node } from "../entities/node.ts";
 import { NodeLiveness } from "../entities/node-liveness.ts";
-import { checkId, checkListLength, isStorable } from "./input-checks.ts";
 import { filterMatcher, filterQuery } from "./node-filter.ts";
 import { checkFilter, type RawNodeFilter } from "./node-input.ts";
 import { mayReadNode, nodeNotFound } from "./node-rights.ts";

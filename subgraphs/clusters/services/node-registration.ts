@@ -2,10 +2,10 @@ import { type FilterQuery, UniqueConstraintViolationException } from "@mikro-orm
 import { type Identity, requireRole } from "../../../platform/auth/identity.ts";
 import { FleetError, invalidArgument } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
+import { GroupCommit, type Outcome } from "../../kit/group-commit.ts";
+import { checkId } from "../../kit/input-checks.ts";
 import { Node } from "../entities/node.ts";
 import { NodeCommand } from "../entities/node-command.ts";
-import { GroupCommit, type Outcome } from "./group-commit.ts";
-import { checkId } from "./input-checks.ts";
 import { checkRegistration, type RawRegistration } from "./node-input.ts";
 import { nodeDeregistered, nodeNotFound, requireAgentOrAdmin } from "./node-rights.ts";
 import { applyAdmission, applyDeregistration } from "./node-state.ts";

@@ -114,6 +114,11 @@ export function applyByHand(state: NodeState, status: NodeStatus, conditions: Co
   state.conditions = mergeConditions(state.conditions, [...conditions, ...ready], now);
 }
 
+/** Conditions that somebody else than the node's agent tells. They replace those of their type; heartbeats leave them. */
+export function applyConditions(state: NodeState, conditions: ConditionReport[], now: Date): void {
+  state.conditions = mergeConditions(state.conditions, conditions, now);
+}
+
 /** Nothing was heard for the lease's time. The node stays, and so does what was set by hand, for when it comes back. */
 export function applyLeaseExpiry(state: NodeState, leaseTtlSeconds: number, now: Date): void {
   state.status = "UNKNOWN";

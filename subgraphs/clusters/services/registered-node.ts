@@ -1,6 +1,6 @@
+import { newId } from "../../kit/ids.ts";
 import type { EntityManager } from "../../kit/store/orm.ts";
 import { Node } from "../entities/node.ts";
-import { newId } from "./ids.ts";
 import type { Registration, StringMap } from "./node-types.ts";
 
 /** A node that was never here before. */

@@ -49,8 +49,9 @@ export class AgentCalls {
   }
 
   /**
-   * Asks the agent of a node. `method` and the node's id tell equal calls from others. Throws NOT_FOUND for a node that does not exist,
-   * UNAVAILABLE with an AgentRefusal as reason where the agent is not to be called or does not answer in time, and what the agent itself says.
+   * Asks the agent of a node. `method`, the node's id and `subject` (what else the question is about) tell equal calls from others.
+   * Throws NOT_FOUND for a node that does not exist, UNAVAILABLE with an AgentRefusal as reason where the agent is not to be called or
+   * does not answer in time, and what the agent itself says.
    */
   async read<Service extends TsProtoServiceDefinition, T>(
     ctx: RequestContext,
@@ -58,11 +59,12 @@ export class AgentCalls {
     service: Service,
     method: string,
     call: CallAgent<Service, T>,
+    subject = "",
   ): Promise<T> {
     const record = this.#find(nodeId);
     const target = callTarget(record);
     const agentId = record.agentId ?? "";
-    return this.#shared.run(`${nodeId} ${method}`, ctx.signal, async (signal) => {
+    return this.#shared.run(`${nodeId} ${method} ${subject}`, ctx.signal, async (signal) => {
       try {
         const answer = await this.#within(signal, agentId, record, async (deadlineMs) => {
           using lease = this.#options.pool.lease(target);

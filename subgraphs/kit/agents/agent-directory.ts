@@ -17,6 +17,8 @@ export interface AgentDirectoryOptions {
 }
 
 export interface DirectoryListener {
+  /** The node is new, or something about it is: whether it is heard of, where its agent is, what it may take. */
+  onChanged?(record: NodeRecord, before: NodeRecord | undefined): void;
   /** The node was deregistered or deleted. */
   onGone?(nodeId: string): void;
   /** All nodes are known, after a start or after the cursor had expired: those that are not in the directory no longer exist. */
@@ -160,8 +162,11 @@ export class AgentDirectory {
     else if (node === undefined) this.#options.log.warn({ eventType }, "a node event without a node");
     else if (eventType === EventType.DELETED) this.#forget(node.id);
     else {
-      this.#nodes.set(node.id, nodeRecord(node));
+      const before = this.#nodes.get(node.id);
+      const record = nodeRecord(node);
+      this.#nodes.set(node.id, record);
       this.#snapshot?.add(node.id);
+      for (const { onChanged } of this.#listeners) onChanged?.(record, before);
       for (const tell of this.#waiting.get(node.id) ?? []) tell();
     }
     if (cursor !== "") this.#cursor = cursor;

@@ -1,7 +1,8 @@
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { formatHostPort } from "../../../platform/grpc/listen-address.ts";
 import { agentUri } from "../../../platform/tls/certificate-names.ts";
-import { type Node, type NodeAvailability, NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import { type Node, type NodeAvailability, NodeRole, NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import type { NodeCondition, Resources } from "../../../schema/generated/proto/hypervisor/v1/common.ts";
 
 /** What the control plane's other parts need to know of a node. */
 export interface NodeRecord {
@@ -17,6 +18,20 @@ export interface NodeRecord {
   readonly address: string | null;
   /** Whether the agent has been silent for longer than its lease. */
   readonly leaseExpired: boolean;
+  /** The operator's intent: nothing new goes there. */
+  readonly maintenance: boolean;
+  /** Whether it takes instances at all: not a control plane's own machine. */
+  readonly worker: boolean;
+  readonly region: string;
+  readonly zone: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** "vm", "container", "microvm": what really runs there. */
+  readonly supportedInstanceTypes: readonly string[];
+  /** What may be handed out in all; zero where the host did not tell. */
+  readonly allocatable: Resources;
+  /** What its agent says is handed out; null before it told. */
+  readonly allocated: Resources | null;
+  readonly conditions: readonly NodeCondition[];
 }
 
 /** The reason that ClusterService gives a node's Ready condition when its lease runs out. */
@@ -33,8 +48,19 @@ export function nodeRecord(node: Node): NodeRecord {
     agentId: node.agentId || null,
     address: node.ip && node.port ? formatHostPort({ host: node.ip, port: node.port }) : null,
     leaseExpired: node.status === NodeStatus.UNKNOWN || ready?.reason === LEASE_EXPIRED,
+    maintenance: node.maintenance,
+    worker: node.role === NodeRole.WORKER,
+    region: node.region,
+    zone: node.zone,
+    labels: node.metadata?.labels ?? {},
+    supportedInstanceTypes: node.supportedInstanceTypes,
+    allocatable: node.allocatable ?? NOTHING,
+    allocated: node.allocated ?? null,
+    conditions: node.conditions,
   };
 }
+
+const NOTHING: Resources = { cpuCores: 0, memoryBytes: 0, diskBytes: 0, gpuCount: 0 };
 
 /** Where a node's agent is called, and who it must be. Throws UNAVAILABLE, with a reason, for a node that is not to be called now. */
 export function callTarget(record: NodeRecord): { address: string; peerUri: string } {
@@ -52,6 +78,11 @@ export function refusal(
   { nodeId, status }: Pick<NodeRecord, "nodeId"> & { status?: NodeStatus },
 ): FleetError {
   return new FleetError("UNAVAILABLE", message, { reason, details: { nodeId, ...(status === undefined ? {} : { status }) } });
+}
+
+/** The refusal as a word for `unavailable`: "NodeOffline" is NODE_OFFLINE; without a reason, the code. */
+export function unavailableReason({ reason, code }: FleetError): string {
+  return reason?.replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase() ?? code;
 }
 
 /** Why an agent was not called, or did not answer. */

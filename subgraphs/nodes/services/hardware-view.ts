@@ -6,6 +6,7 @@ import type {
   NumaDistance,
   NumaNode,
 } from "../../../schema/generated/proto/hypervisor/v1/agent.ts";
+import { unavailableReason } from "../../kit/agents/node-record.ts";
 import type { UsageOutcome } from "./hardware-reads.ts";
 
 /** A value that is null, and why. `field` is its path below the hardware; a path stands for everything below it. */
@@ -212,9 +213,8 @@ export function cpuList(cpus: readonly number[]): string {
   return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
 }
 
-/** "NodeOffline" → NODE_OFFLINE; without a reason, the code. */
-function refusalOf({ reason, code, message }: FleetError): Pick<Unavailable, "reason" | "message"> {
-  return { reason: reason?.replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase() ?? code, message };
+function refusalOf(error: FleetError): Pick<Unavailable, "reason" | "message"> {
+  return { reason: unavailableReason(error), message: error.message };
 }
 
 /** Whether a path of the agent ("numa[1].memoryFreeBytes", "hugePages") is about one of the fields that were asked for. */

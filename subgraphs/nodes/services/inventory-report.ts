@@ -1,8 +1,9 @@
 import { LockMode, UniqueConstraintViolationException } from "@mikro-orm/core";
-import { FleetError, invalidArgument, notFound } from "../../../platform/errors/fleet-error.ts";
+import { invalidArgument } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import { HardwareInventory } from "../../../schema/generated/proto/hypervisor/v1/agent.ts";
 import type { AgentDirectory } from "../../kit/agents/agent-directory.ts";
+import { requireAgent, requireOwnNode } from "../../kit/agents/own-node.ts";
 import type { Store } from "../../kit/store/orm.ts";
 import { NodeInventory } from "../entities/node-inventory.ts";
 
@@ -23,8 +24,6 @@ export interface InventoryReportParts {
   maxInventoryBytes: number;
 }
 
-/** How far the watch of nodes may be behind a registration before it is worth a call. */
-const WATCH_LAG_MS = 500;
 /** The same inventory again moves `observedAt` at most this often. */
 const CONFIRM_AFTER_MS = 60_000;
 
@@ -41,11 +40,9 @@ export class InventoryReport {
    * NOT_FOUND (no such node in service), FORBIDDEN (reason NotYourNode), UNAVAILABLE while it cannot be told whose the node is.
    */
   async report(ctx: RequestContext, offer: InventoryOffer): Promise<boolean> {
-    const { identity } = ctx;
-    if (identity === null) throw new FleetError("UNAUTHENTICATED", "Only a node's own agent reports its inventory, by its certificate.");
-    if (identity.kind !== "agent") throw new FleetError("FORBIDDEN", "Only a node's own agent reports its inventory.");
+    requireAgent(ctx.identity);
     const checked = this.#check(offer);
-    await this.#requireOwnNode(ctx, identity.agentId, offer.nodeId);
+    await requireOwnNode(this.#parts.directory, ctx, offer.nodeId);
     const answer = offer.hardware === null ? await this.#answerWithoutWriting(checked) : null;
     if (answer !== null) return answer;
     try {
@@ -66,18 +63,6 @@ export class InventoryReport {
     }
     // A host whose clock is ahead must not shut out what it reports once its clock is right again.
     return { nodeId, digest, hardware, observedAt: new Date(Math.min(observedAt.getTime(), Date.now())) };
-  }
-
-  /** The watch may be a little behind a registration; ClusterService itself is asked before an agent is refused. */
-  async #requireOwnNode(ctx: RequestContext, agentId: string, nodeId: string): Promise<void> {
-    const { directory } = this.#parts;
-    const known = directory.get(nodeId) ?? (await directory.whenKnown(nodeId, WATCH_LAG_MS, ctx.signal));
-    if (known?.agentId === agentId) return;
-    const node = await directory.lookUp(nodeId, ctx);
-    if (node === null) throw notFound("Node", nodeId);
-    if (node.agentId !== agentId) {
-      throw new FleetError("FORBIDDEN", "This node belongs to another identity.", { reason: "NotYourNode", details: { id: nodeId } });
-    }
   }
 
   /** What most offers come to; null where something is to be written. All agents offer at once when the control plane is back. */

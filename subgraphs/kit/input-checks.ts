@@ -1,6 +1,5 @@
 import { isIP } from "node:net";
-import { invalidArgument } from "../../../platform/errors/fleet-error.ts";
-import type { StringMap } from "./node-types.ts";
+import { invalidArgument } from "../../platform/errors/fleet-error.ts";
 
 /*
  * Checks that both faces share. A field is named by its GraphQL path (`capacity.memoryBytes`); the gRPC face writes it its own way
@@ -79,7 +78,7 @@ export function checkId(field: string, value: string): string {
 }
 
 /** Maps of an object's owner: every event carries them, so they are bounded (100 entries, `maxBytes` in all). */
-export function checkStringMap(field: string, map: StringMap, maxBytes: number): StringMap {
+export function checkStringMap(field: string, map: Readonly<Record<string, string>>, maxBytes: number): Record<string, string> {
   const entries = Object.entries(map);
   checkListLength(field, entries, 100);
   let bytes = 0;

@@ -1,4 +1,4 @@
-import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import { FleetError } from "../../platform/errors/fleet-error.ts";
 
 /** What became of one entry of a batch. */
 export type Outcome<R> = { value: R } | { error: unknown };
