@@ -1,0 +1,205 @@
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import type { Logger } from "../../../platform/observability/log.ts";
+import { InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { LibvirtClient } from "../../libvirt/client.ts";
+import type {
+  DriverListener,
+  InstanceDriver,
+  InstanceMark,
+  InstancePlan,
+  InstanceSample,
+  NativeInstance,
+  Ref,
+  TypeSupport,
+} from "../instance-driver.ts";
+import { precondition } from "../shared/refusals.ts";
+import { supportOf, supportWithout, unreachable } from "./abilities.ts";
+import type { ProbeCache } from "./boot-probe.ts";
+import { DomainControl, gone } from "./domain-control.ts";
+import { DomainFollower } from "./domain-follower.ts";
+import type { Domain, DomainIndex } from "./domain-index.ts";
+import { attempt } from "./driver-errors.ts";
+import { HostProbe } from "./host-probe.ts";
+import { InstanceMaker } from "./instance-maker.ts";
+import { Networks } from "./networks.ts";
+import { readSamples } from "./samples.ts";
+import type { SecurityGroupRules } from "./security-group-rules.ts";
+import { SecurityGroups } from "./security-groups.ts";
+import type { InstanceStorage } from "./storage/instance-storage.ts";
+
+export interface LibvirtDriverOptions {
+  /** Stays the caller's, who closes it after the driver. */
+  client: LibvirtClient;
+  /** Stays the caller's. */
+  storage: InstanceStorage;
+  /** The libvirt network for public addresses; null where there is none. */
+  publicNetwork: string | null;
+  securityGroups: SecurityGroupRules;
+  /** Keeps the boot probe's answer beyond the agent's end; null: it is tried after each start. */
+  probeCache: ProbeCache | null;
+  /** Reads a text file of the host that libvirt runs on (its boot id, switches of its kernel); null where that cannot be done. */
+  readHostFile: ((path: string) => Promise<string>) | null;
+  log: Logger;
+  /** Called when the driver has ended: for what was opened for it alone. */
+  onClosed?: () => Promise<void>;
+}
+
+/** VMs and microVMs by libvirt and QEMU. */
+export class LibvirtDriver implements InstanceDriver {
+  readonly name = "libvirt";
+  readonly types = [InstanceType.VM, InstanceType.MICROVM];
+  readonly #client: LibvirtClient;
+  readonly #follower: DomainFollower;
+  readonly #index: DomainIndex;
+  readonly #control: DomainControl;
+  readonly #maker: InstanceMaker;
+  readonly #probe: HostProbe;
+  readonly #onClosed: (() => Promise<void>) | undefined;
+
+  constructor({ client, storage, publicNetwork, securityGroups, probeCache, readHostFile, log, onClosed }: LibvirtDriverOptions) {
+    this.#client = client;
+    this.#onClosed = onClosed;
+    const networks = new Networks({ client, log, publicNetwork });
+    const groups = new SecurityGroups({ client, groups: securityGroups, readHostFile });
+    const warn = (message: string) => (error: unknown) => log.warn({ err: error }, message);
+    this.#probe = new HostProbe({ client, log, storage, cache: probeCache, readHostFile });
+    this.#control = new DomainControl({ client, networks });
+    this.#follower = new DomainFollower({
+      client,
+      log,
+      onConnection: () => this.#probe.forget(),
+      prepare: async (signal) => {
+        await this.#probe.abilities(signal).catch(warn("what the host can do is not known"));
+        await groups.refresh(signal).catch(warn("security groups are not as configured"));
+      },
+    });
+    this.#index = this.#follower.index;
+    this.#maker = new InstanceMaker({
+      client,
+      log,
+      index: this.#index,
+      control: this.#control,
+      storage,
+      networks,
+      securityGroups: groups,
+      abilities: (signal) => this.#probe.abilities(signal),
+    });
+  }
+
+  get available(): boolean {
+    return this.#follower.available;
+  }
+
+  async support(signal: AbortSignal): Promise<TypeSupport[]> {
+    if (!this.#client.connected) return supportWithout(unreachable(this.#client.lastError));
+    try {
+      return supportOf(await this.#probe.abilities(signal));
+    } catch (error) {
+      return supportWithout(unreachable(error instanceof Error ? error : undefined));
+    }
+  }
+
+  async list(signal: AbortSignal): Promise<NativeInstance[]> {
+    this.#checkConnected();
+    const domains = await attempt("list domains", () => this.#index.all(signal));
+    return domains.map((domain) => this.#follower.native(domain));
+  }
+
+  async find(ref: Ref, signal: AbortSignal): Promise<NativeInstance | null> {
+    this.#checkConnected();
+    const domain = await this.#lookUp(ref, signal);
+    return domain === null ? null : this.#follower.native(domain);
+  }
+
+  listen(listener: DriverListener): () => void {
+    return this.#follower.listen(listener);
+  }
+
+  async create(plan: InstancePlan, onActivity: (activity: string) => void, signal: AbortSignal): Promise<NativeInstance> {
+    this.#checkConnected();
+    await attempt("make the instance", () => this.#maker.create(plan, onActivity, signal));
+    return this.#follower.native(await this.#existing(plan, signal));
+  }
+
+  async start(ref: Ref, signal: AbortSignal): Promise<void> {
+    const domain = await this.#existing(ref, signal);
+    try {
+      await attempt("start the guest", () => this.#control.start(domain, signal));
+    } catch (error) {
+      const { code, message } = FleetError.from(error);
+      if (code === "FAILED_PRECONDITION") this.#follower.memory.onStartFailed(domain.dom.uuid, message);
+      throw error;
+    }
+  }
+
+  async requestStop(ref: Ref, signal: AbortSignal): Promise<void> {
+    const domain = await this.#existing(ref, signal);
+    this.#follower.memory.onStopRequested(domain.dom.uuid);
+    await attempt("ask the guest to shut down", () => this.#control.requestStop(domain, signal));
+  }
+
+  async kill(ref: Ref, signal: AbortSignal): Promise<void> {
+    const domain = await this.#existing(ref, signal);
+    this.#follower.memory.onStopRequested(domain.dom.uuid);
+    await attempt("power the guest off", () => this.#control.kill(domain, signal));
+  }
+
+  async suspend(ref: Ref, signal: AbortSignal): Promise<void> {
+    const domain = await this.#existing(ref, signal);
+    await attempt("suspend the guest", () => this.#control.suspend(domain, signal));
+  }
+
+  async resume(ref: Ref, signal: AbortSignal): Promise<void> {
+    const domain = await this.#existing(ref, signal);
+    await attempt("resume the guest", () => this.#control.resume(domain, signal));
+  }
+
+  async resize(plan: InstancePlan, signal: AbortSignal): Promise<void> {
+    const domain = await this.#existing(plan, signal);
+    await attempt("resize the instance", () => this.#maker.resize(plan, domain, signal));
+  }
+
+  async remove(ref: Ref, signal: AbortSignal): Promise<void> {
+    this.#checkConnected();
+    const domain = await this.#lookUp(ref, signal);
+    if (domain !== null && domain.facts.mark === null) {
+      throw precondition("InstanceUnmanaged", "The agent does not remove what it did not make: adopt it first.");
+    }
+    const instanceId = "instanceId" in ref ? ref.instanceId : domain?.facts.mark?.instanceId;
+    if (instanceId === undefined) return;
+    await attempt("remove the instance", () => this.#maker.remove(instanceId, domain, signal));
+  }
+
+  async adopt(nativeId: string, mark: InstanceMark, signal: AbortSignal): Promise<void> {
+    const domain = await this.#existing({ nativeId }, signal);
+    await attempt("adopt the domain", () => this.#maker.adopt(domain, mark, signal));
+  }
+
+  async sample(nativeIds: readonly string[], signal: AbortSignal): Promise<InstanceSample[]> {
+    this.#checkConnected();
+    const doms = nativeIds.map((uuid) => ({ name: this.#index.known(uuid)?.name ?? "unknown", uuid, id: -1 }));
+    return await readSamples(this.#client, doms, signal);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#follower.close(), this.#probe.close()]);
+    await this.#onClosed?.();
+  }
+
+  async #existing(ref: Ref, signal: AbortSignal): Promise<Domain> {
+    this.#checkConnected();
+    const domain = await this.#lookUp(ref, signal);
+    if (domain === null) throw gone();
+    return domain;
+  }
+
+  async #lookUp(ref: Ref, signal: AbortSignal): Promise<Domain | null> {
+    return await attempt("look for the domain", () => this.#index.find(ref, signal));
+  }
+
+  #checkConnected(): void {
+    if (this.#client.connected) return;
+    const { reason, message } = unreachable(this.#client.lastError);
+    throw new FleetError("UNAVAILABLE", message, { reason });
+  }
+}

@@ -1,0 +1,47 @@
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import { waitAtMost } from "../../libvirt/wait.ts";
+import { Activity } from "./activity.ts";
+
+/** One piece of work that several wait for; given up when nobody waits any more. */
+export class FetchJob<T> {
+  /** Resolves when the work is over, however it ended. */
+  readonly over: Promise<void>;
+  readonly #result: Promise<T>;
+  readonly #controller = new AbortController();
+  readonly #waiting = new Set<Activity>();
+  #activity: string | null = null;
+
+  constructor(work: (tell: (activity: string) => void, signal: AbortSignal) => Promise<T>) {
+    this.#result = work((activity) => this.#tell(activity), this.#controller.signal);
+    this.over = this.#result.then(
+      () => undefined,
+      () => undefined,
+    );
+  }
+
+  /** It will end without a result, and nobody can wait for it any more. */
+  get givenUp(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
+  async wait(onActivity: (activity: string) => void, signal: AbortSignal): Promise<T> {
+    const listener = new Activity(onActivity);
+    this.#waiting.add(listener);
+    if (this.#activity !== null) listener.say(this.#activity);
+    try {
+      return await waitAtMost(this.#result, Number.POSITIVE_INFINITY, signal, () => new Error("never"));
+    } finally {
+      this.#waiting.delete(listener);
+      if (this.#waiting.size === 0) this.giveUp();
+    }
+  }
+
+  giveUp(): void {
+    this.#controller.abort(new FleetError("CANCELLED", "Nobody waits for the image any more."));
+  }
+
+  #tell(activity: string): void {
+    this.#activity = activity;
+    for (const listener of this.#waiting) listener.say(activity);
+  }
+}
