@@ -1,6 +1,6 @@
+import { join } from "node:path";
 import type { Logger } from "../platform/observability/log.ts";
 import { NodeKind, NodeRole, type RegisterNodeResponse } from "../schema/generated/proto/hypervisor/v1/cluster.ts";
-import type { Resources } from "../schema/generated/proto/hypervisor/v1/common.ts";
 import { ownAddress } from "./address.ts";
 import { readCapacity } from "./capacity.ts";
 import { HostConditions } from "./conditions.ts";
@@ -11,6 +11,7 @@ import { NodeSession } from "./control-plane/node-session.ts";
 import { readInventory } from "./hardware/inventory.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import type { StateFile } from "./identity/state-file.ts";
+import { type InstanceSettings, NodeInstances } from "./instances/node-instances.ts";
 
 export interface AgentNodeOptions {
   /** Which of the agent's nodes this is, in its state file. */
@@ -18,6 +19,9 @@ export interface AgentNodeOptions {
   hostname: string;
   host: HostChannel;
   diskPath: string;
+  instances: InstanceSettings;
+  /** Holds what the agent remembers of its nodes' instances. */
+  stateDir: string;
   /** Where the control plane reaches the agent, as configured. */
   address?: string;
   listen: { host: string };
@@ -35,15 +39,23 @@ export interface AgentNodeOptions {
 /** One node that this agent stands for: its host, its health, and the loops that keep the control plane informed. */
 export class AgentNode {
   readonly host: HostChannel;
+  readonly instances: NodeInstances;
   readonly #options: AgentNodeOptions;
   readonly #conditions: HostConditions;
   readonly #session: NodeSession;
   readonly #inventory: InventoryPush;
-  #stateFailed = false;
+  #idError: string | null = null;
+  #instancesError: string | null = null;
 
   constructor(options: AgentNodeOptions) {
-    const { key, host, connection, state, log } = options;
+    const { key, host, connection, state, stateDir, log } = options;
     this.host = host;
+    this.instances = new NodeInstances({
+      ...options.instances,
+      ...{ host, connection, log },
+      directory: join(stateDir, "instances", key),
+      onSupportChanged: () => this.#session?.reconsider(),
+    });
     this.#options = options;
     this.#conditions = new HostConditions(host, options.diskPath);
     this.#session = new NodeSession({
@@ -51,7 +63,7 @@ export class AgentNode {
       reporter: {
         describe: () => this.#describe(),
         conditions: () => this.#readConditions(),
-        allocated: async () => NOTHING,
+        allocated: async () => this.instances.allocated,
         observeClock: (skewMs, uncertaintyMs) => this.#conditions.observeClock(skewMs, uncertaintyMs),
       },
       commands: new CommandRunner(state, options.commands, log),
@@ -71,14 +83,18 @@ export class AgentNode {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    // What was under way goes on before the control plane is reached.
+    if (this.nodeId !== null) this.instances.resume(this.nodeId);
     await Promise.all([this.#session.run(signal), this.#inventory.run(signal)]);
+    await this.instances.stop();
   }
 
   async #describe() {
     const { hostname, host, diskPath, address, listen, controlPlane, port, region, zone } = this.#options;
-    const [capacity, ip] = await Promise.all([
+    const [capacity, ip, supportedInstanceTypes] = await Promise.all([
       readCapacity(host, diskPath),
       ownAddress({ configured: address, listenHost: listen.host, controlPlane }),
+      this.instances.supportedTypes(),
     ]);
     return {
       hostname,
@@ -89,8 +105,7 @@ export class AgentNode {
       region: region ?? "",
       zone: zone ?? "",
       capacity,
-      // What the drivers can run; there are none yet, and nothing is claimed that does not work.
-      supportedInstanceTypes: [],
+      supportedInstanceTypes,
       metadata: undefined,
       simulated: false,
       clientRequestId: "",
@@ -99,30 +114,44 @@ export class AgentNode {
 
   async #readConditions() {
     await this.#keepId();
+    if (this.#instancesError !== null && this.nodeId !== null) await this.#openInstances(this.nodeId);
+    this.#conditions.observeState(this.#idError ?? this.#instancesError);
     return this.#conditions.read();
   }
 
   async #onRegistered(response: RegisterNodeResponse): Promise<void> {
     this.#options.connection.setEndpoints(response.endpoints);
     await this.#keepId();
+    await this.#openInstances(response.nodeId);
     this.#inventory.offerNow();
+  }
+
+  /** Where that fails the node is not ready, and each heartbeat tries again. */
+  async #openInstances(nodeId: string): Promise<void> {
+    try {
+      await this.instances.registered(nodeId);
+      this.#instancesError = null;
+    } catch (error) {
+      this.#instancesError = messageOf(error);
+      this.#options.log.error({ nodeId, err: error }, "the node's instances cannot be kept");
+    }
   }
 
   /** A disk that is full does not keep the node out: the control plane knows it by the agent's certificate. Tried until it works. */
   async #keepId(): Promise<void> {
     const { key, state, log } = this.#options;
     const { nodeId } = this;
-    if (nodeId === null || (state.nodeId(key) === nodeId && !this.#stateFailed)) return;
+    if (nodeId === null || (state.nodeId(key) === nodeId && this.#idError === null)) return;
     try {
       await state.setNode(key, nodeId);
-      this.#stateFailed = false;
-      this.#conditions.observeState(null);
+      this.#idError = null;
     } catch (error) {
-      this.#stateFailed = true;
-      this.#conditions.observeState(error instanceof Error ? error.message : String(error));
+      this.#idError = messageOf(error);
       log.error({ nodeId, err: error }, "the node's id cannot be kept on disk");
     }
   }
 }
 
-const NOTHING: Resources = { cpuCores: 0, memoryBytes: 0, diskBytes: 0, gpuCount: 0 };
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

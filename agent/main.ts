@@ -12,6 +12,7 @@ import { AgentNode } from "./agent-node.ts";
 import type { CommandHandlers } from "./control-plane/commands.ts";
 import { ControlPlaneConnection } from "./control-plane/connection.ts";
 import { agentService } from "./grpc/agent-service.ts";
+import { instanceAgentService } from "./grpc/instance-agent-service.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import { LocalHost } from "./host/local.ts";
 import { type AgentCredentials, saveCredentials } from "./identity/credentials.ts";
@@ -19,6 +20,7 @@ import { openIdentity } from "./identity/open-identity.ts";
 import { CertificateRenewal } from "./identity/renewal.ts";
 import { LOCAL_NODE, StateFile } from "./identity/state-file.ts";
 import { lockState } from "./identity/state-lock.ts";
+import type { InstanceSettings } from "./instances/node-instances.ts";
 
 export interface AgentOptions {
   /** host:port. Without it: the one in the join token, or the one used before. */
@@ -39,6 +41,8 @@ export interface AgentOptions {
   host?: HostChannel;
   /** A directory on the file system that counts as the node's disk; by default the state directory. */
   diskPath?: string;
+  /** What runs its instances; without it, nothing does. Called once, when the state directory is the agent's own. */
+  openInstances?: (log: Logger) => Promise<InstanceSettings>;
   commands?: CommandHandlers;
   log: Logger;
   metrics?: Metrics;
@@ -80,11 +84,18 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
   const { credentials, controlPlane } = await openIdentity(options, state);
   const connection = new ControlPlaneConnection(controlPlane, credentials.caPem, credentials);
   const nodes: AgentNode[] = [];
-  const findHost = (nodeId: string) => nodes.find((node) => node.nodeId === nodeId)?.host ?? null;
+  const findNode = (nodeId: string) => nodes.find((node) => node.nodeId === nodeId) ?? null;
   const tls = serverTls(credentials);
   const server = agentServer(options, credentials, tls);
-  server.addAll([agentService(findHost)]);
-  const port = await server.listen(formatHostPort(options.listen));
+  server.addAll([
+    agentService((nodeId) => findNode(nodeId)?.host ?? null),
+    instanceAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
+  ]);
+  const instances = (await options.openInstances?.(log)) ?? { drivers: [] };
+  const port = await server.listen(formatHostPort(options.listen)).catch(async (error: unknown) => {
+    await Promise.all(instances.drivers.map((driver) => driver.close()));
+    throw error;
+  });
 
   const stopping = new AbortController();
   const renewal = new CertificateRenewal({
@@ -103,6 +114,7 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
     hostname: (options.hostname ?? os.hostname()).toLowerCase(),
     host: options.host ?? new LocalHost(),
     diskPath: options.diskPath ?? stateDir,
+    instances,
     commands: options.commands ?? new Map(),
     port,
     controlPlane,

@@ -5,6 +5,7 @@ import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import type { KeyPair } from "../../platform/tls/certificate-files.ts";
 import { EnrollmentServiceDefinition, InventoryServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { ClusterServiceDefinition, type ServiceEndpoint } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import { InstanceReportServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { CONTROL_PEERS } from "../identity/enrollment.ts";
 import { doubtsConnection } from "./refusals.ts";
 
@@ -23,6 +24,7 @@ export interface Link {
   readonly cluster: GrpcClient<typeof ClusterServiceDefinition>;
   readonly enrollment: GrpcClient<typeof EnrollmentServiceDefinition>;
   readonly inventory: GrpcClient<typeof InventoryServiceDefinition>;
+  readonly instances: GrpcClient<typeof InstanceReportServiceDefinition>;
 }
 
 /**
@@ -92,6 +94,7 @@ export class ControlPlaneConnection {
       cluster: grpcClient(ClusterServiceDefinition, channel, options),
       enrollment: grpcClient(EnrollmentServiceDefinition, channel, options),
       inventory: grpcClient(InventoryServiceDefinition, channel, options),
+      instances: grpcClient(InstanceReportServiceDefinition, channel, options),
     };
     this.#links.set(address, { link, channel, silences: 0 });
     return link;

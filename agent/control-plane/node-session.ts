@@ -55,6 +55,10 @@ export class NodeSession {
   #nodeId: string | null;
   /** What the node was last registered as; null before. */
   #registeredAs: string | null = null;
+  /** Something has changed since. */
+  #isOutdated = false;
+  /** Ends the pause before the next heartbeat. */
+  #hurry = new AbortController();
 
   constructor(options: NodeSessionOptions) {
     this.#options = options;
@@ -76,6 +80,12 @@ export class NodeSession {
     return this.#firstRegistration.promise;
   }
 
+  /** What the node is registered as may be out of date: it is looked at now. */
+  reconsider(): void {
+    this.#isOutdated = true;
+    this.#hurry.abort();
+  }
+
   /** Works until the signal aborts; never throws. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -94,6 +104,7 @@ export class NodeSession {
 
   async #register(signal: AbortSignal): Promise<number> {
     const { connection, reporter, log, onRegistered } = this.#options;
+    this.#isOutdated = false;
     const request = await reporter.describe();
     const link = connection.main;
     const response = await link.cluster
@@ -128,12 +139,14 @@ export class NodeSession {
       }
       interval = intervalMs(response.nextHeartbeatSeconds, interval);
       if (performance.now() >= registerAt) return;
-      if (performance.now() >= lookAt) {
-        if (JSON.stringify(await this.#options.reporter.describe()) !== this.#registeredAs) return;
+      this.#hurry = new AbortController();
+      if (this.#isOutdated || performance.now() >= lookAt) {
+        this.#isOutdated = false;
         lookAt = performance.now() + lookEveryMs;
+        if (JSON.stringify(await this.#options.reporter.describe()) !== this.#registeredAs) return;
       }
       // Earlier rather than later: the lease is counted from the last one.
-      await pause(jittered(interval * 0.95, 0.05), signal);
+      await pause(jittered(interval * 0.95, 0.05), AbortSignal.any([signal, this.#hurry.signal]));
     }
   }
 

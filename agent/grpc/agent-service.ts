@@ -1,9 +1,8 @@
-import { FleetError, notFound } from "../../platform/errors/fleet-error.ts";
 import { type GrpcService, grpcService } from "../../platform/grpc/server.ts";
-import type { RequestContext } from "../../platform/request-context.ts";
 import { AgentServiceDefinition, type HardwareUsage } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { readHardwareUsage } from "../hardware/usage.ts";
 import type { HostChannel } from "../host/host-channel.ts";
+import { ofOwnNode } from "./callers.ts";
 
 /** The host behind a node id; null for a node that is not this agent's. */
 export type FindHost = (nodeId: string) => HostChannel | null;
@@ -13,7 +12,7 @@ export function agentService(findHost: FindHost): GrpcService {
   const reading = new Map<HostChannel, Promise<HardwareUsage>>();
   return grpcService(AgentServiceDefinition, {
     async getHardwareUsage({ nodeId }, { fleet }) {
-      const host = ownHost(fleet, nodeId, findHost);
+      const host = ofOwnNode(fleet, nodeId, findHost);
       // Callers that ask at once get one reading.
       let usage = reading.get(host);
       if (usage === undefined) {
@@ -23,13 +22,4 @@ export function agentService(findHost: FindHost): GrpcService {
       return usage;
     },
   });
-}
-
-/** Throws UNAUTHENTICATED or FORBIDDEN for anyone but the control plane, NOT_FOUND for a node that is not this agent's. */
-function ownHost({ identity }: RequestContext, nodeId: string, findHost: FindHost): HostChannel {
-  if (identity === null) throw new FleetError("UNAUTHENTICATED", "An agent answers to certificates of the control plane only.");
-  if (identity.kind !== "control") throw new FleetError("FORBIDDEN", "An agent obeys the control plane only.");
-  const host = findHost(nodeId);
-  if (host === null) throw notFound("Node", nodeId);
-  return host;
 }
