@@ -1,0 +1,44 @@
+import type { AgentCallLimits } from "../kit/agents/agent-calls.ts";
+
+/** What the compute subgraph can be told. Durations in milliseconds, measured by the monotonic clock of this process. */
+export interface ComputeConfig {
+  /** Where a new instance goes that asks for neither. */
+  strategy: "spread" | "pack";
+  /** How long a deleted instance can still be read. */
+  deletedRetentionMs: number;
+  dispatch: DispatchConfig;
+  /** How often deleted instances, reservations and nodes that are gone are looked after. */
+  housekeepingMs: number;
+  /** How often a node's own figure is compared with the reservations, and for how long both must have stood apart to be told. */
+  driftCheckMs: number;
+  driftAfterMs: number;
+  /** Of readings from agents. */
+  agentCalls: Partial<AgentCallLimits>;
+  /** The shortest interval of `instanceStats`: its seconds are counted in these. */
+  sampleTickMs: number;
+}
+
+/** How agents are told what instances are to be. */
+export interface DispatchConfig {
+  /** For one call. */
+  deadlineMs: number;
+  /** Calls at once, to one node and in all. */
+  perNode: number;
+  overall: number;
+  /** After a failure: the first and the longest pause, varied by half. */
+  firstPauseMs: number;
+  longestPauseMs: number;
+  /** How often the database is asked for what nobody was woken for: another replica's changes, say. */
+  sweepMs: number;
+}
+
+export const DEFAULT_COMPUTE_CONFIG: ComputeConfig = {
+  strategy: "spread",
+  deletedRetentionMs: 7 * 86_400_000,
+  dispatch: { deadlineMs: 10_000, perNode: 4, overall: 64, firstPauseMs: 500, longestPauseMs: 30_000, sweepMs: 5_000 },
+  housekeepingMs: 60_000,
+  driftCheckMs: 15_000,
+  driftAfterMs: 60_000,
+  agentCalls: {},
+  sampleTickMs: 1_000,
+};

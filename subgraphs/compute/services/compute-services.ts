@@ -1,0 +1,92 @@
+import type { ChannelLease, ChannelPool } from "../../../platform/grpc/channel-pool.ts";
+import type { Metrics } from "../../../platform/observability/metrics.ts";
+import type { RequestContext } from "../../../platform/request-context.ts";
+import { AgentCalls } from "../../kit/agents/agent-calls.ts";
+import type { AgentDirectory } from "../../kit/agents/agent-directory.ts";
+import type { EventLog } from "../../kit/events/event-log.ts";
+import type { Store } from "../../kit/store/orm.ts";
+import type { ComputeConfig } from "../config.ts";
+import { AllocationDrift } from "./allocation-drift.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { FleetView } from "./fleet-view.ts";
+import { GoneNodes } from "./gone-nodes.ts";
+import { Housekeeping } from "./housekeeping.ts";
+import { InstanceCreation } from "./instance-creation.ts";
+import { InstanceQueries } from "./instance-queries.ts";
+import { InstanceReports } from "./instance-reports.ts";
+import { InstanceRequests } from "./instance-requests.ts";
+import { InstanceWriter } from "./instance-writer.ts";
+import { periodically } from "./periodic.ts";
+import { StatsReads } from "./stats-reads.ts";
+import { StatsSampler } from "./stats-sampler.ts";
+
+export interface ComputeServicesParts {
+  store: Store;
+  log: EventLog;
+  directory: AgentDirectory;
+  /** With the control plane's certificate. */
+  pool: ChannelPool;
+  /** A connection to ClusterService, as the control plane. */
+  clusters: () => ChannelLease | Promise<ChannelLease>;
+  metrics: Metrics;
+  config: ComputeConfig;
+  /** The control plane itself; its signal ends what runs in the background. */
+  ctx: RequestContext;
+}
+
+/** All that the two faces call, wired together. */
+export class ComputeServices {
+  readonly queries: InstanceQueries;
+  readonly creation: InstanceCreation;
+  readonly requests: InstanceRequests;
+  readonly reports: InstanceReports;
+  readonly stats: StatsReads;
+  readonly sampler: StatsSampler;
+  readonly dispatcher: Dispatcher;
+  readonly housekeeping: Housekeeping;
+  readonly drift: AllocationDrift;
+  readonly #goneNodes: GoneNodes;
+  readonly #parts: ComputeServicesParts;
+  #loops: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: ComputeServicesParts) {
+    const { store, log, directory, pool, clusters, metrics, config, ctx } = parts;
+    this.#parts = parts;
+    const writer = new InstanceWriter(store);
+    const fleet = new FleetView(directory);
+    const agents = new AgentCalls({ directory, pool, metrics, limits: config.agentCalls });
+    this.queries = new InstanceQueries(store, log);
+    this.creation = new InstanceCreation({ writer, fleet, config });
+    this.requests = new InstanceRequests(writer, fleet);
+    this.dispatcher = new Dispatcher({ ctx, writer, directory, pool, metrics, config: config.dispatch });
+    this.reports = new InstanceReports({
+      writer,
+      directory,
+      log: ctx.log,
+      onLeftover: (leftover) => this.dispatcher.remove(leftover),
+    });
+    this.stats = new StatsReads(agents);
+    this.sampler = new StatsSampler({ ctx, store, reads: this.stats, tickMs: config.sampleTickMs });
+    this.housekeeping = new Housekeeping(ctx, writer, config.deletedRetentionMs);
+    this.drift = new AllocationDrift({ ctx, store, directory, clusters, config });
+    this.#goneNodes = new GoneNodes(ctx, writer, directory);
+  }
+
+  start(): void {
+    const { ctx, config } = this.#parts;
+    this.dispatcher.start();
+    this.#loops = Promise.all([
+      periodically(ctx, "housekeeping", config.housekeepingMs, () => this.housekeeping.round()),
+      periodically(ctx, "looking after nodes that left", config.housekeepingMs, () => this.#goneNodes.round()),
+      periodically(ctx, "comparing allocations", config.driftCheckMs, () => this.drift.round()),
+    ]);
+  }
+
+  /** After the signal of the context. */
+  async stop(): Promise<void> {
+    await this.sampler.stop();
+    await this.#loops;
+    await this.#goneNodes.stop();
+    await this.dispatcher.stop();
+  }
+}
