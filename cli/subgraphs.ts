@@ -1,3 +1,3 @@
 /** The subgraphs of this release, in the order in which they start. */
-export const SUBGRAPHS = ["clusters", "nodes"] as const;
+export const SUBGRAPHS = ["clusters", "nodes", "compute"] as const;
 export type SubgraphName = (typeof SUBGRAPHS)[number];

@@ -1,4 +1,5 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 
 /** Something that this machine lacks, for the person who starts Fleetgraph on it. */
@@ -14,17 +15,28 @@ export interface MissingCapability {
 export interface ProbeOptions {
   /** Another root than "/", for tests. */
   root?: string;
-  /** Whose session sockets count as well. */
-  userId?: number;
+  /** Where the agent looks for libvirt's daemon; one that answers is enough. */
+  libvirtSockets?: readonly string[];
+  /** Where it looks for a container engine. */
+  containerSockets?: readonly string[];
 }
 
+const LIBVIRT_SOCKETS = ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
+const CONTAINER_SOCKETS = ["/run/podman/podman.sock", "/var/run/docker.sock"];
 const BINARY_FOLDERS = ["usr/local/bin", "usr/bin", "bin", "usr/local/sbin", "usr/sbin", "usr/libexec"];
 const QEMU = ["qemu-system-x86_64", "qemu-system-aarch64", "qemu-kvm"];
+/** A daemon on the same machine accepts at once; one that hangs shall not keep the welcome. */
+const CONNECT_TIMEOUT_MS = 1_000;
 
-/** What is missing for virtual machines and containers, found by looking for devices, sockets and programs: nothing is run or opened. */
-export function missingCapabilities({ root = "/", userId = process.getuid?.() ?? 0 }: ProbeOptions = {}): MissingCapability[] {
+/**
+ * What is missing for virtual machines and containers, found by looking for devices and programs and by connecting to the daemons.
+ * Nothing is run. That /dev/kvm is there and may be used does not prove that guests run on it: the agent finds that out by a boot.
+ */
+export async function missingCapabilities(options: ProbeOptions = {}): Promise<MissingCapability[]> {
+  const { root = "/", libvirtSockets = LIBVIRT_SOCKETS, containerSockets = CONTAINER_SOCKETS } = options;
   const host = new HostFiles(root);
-  return [kvm(host), libvirt(host, userId), qemu(host), containers(host, userId)].filter((missing) => missing !== null);
+  const found = await Promise.all([kvm(host), libvirt(host, libvirtSockets), qemu(host), containers(host, containerSockets)]);
+  return found.filter((missing) => missing !== null);
 }
 
 function kvm(host: HostFiles): MissingCapability | null {
@@ -40,17 +52,15 @@ function kvm(host: HostFiles): MissingCapability | null {
   return { name, without, remedy };
 }
 
-function libvirt(host: HostFiles, userId: number): MissingCapability | null {
-  const names = ["libvirt-sock", "virtqemud-sock"];
-  const sockets = [`run`, `var/run`, `run/user/${userId}`].flatMap((folder) => names.map((name) => `${folder}/libvirt/${name}`));
+function libvirt(host: HostFiles, sockets: readonly string[]): Promise<MissingCapability | null> {
   return service(host, {
     name: "libvirt",
-    without: "this host runs no virtual machines",
+    without: "this host runs no virtual machines and no microVMs",
     sockets,
     programs: ["libvirtd", "virtqemud"],
     start: "systemctl enable --now libvirtd",
     install: "install libvirt (Debian, Ubuntu: libvirt-daemon-system; Fedora: libvirt-daemon-kvm)",
-    group: "libvirt",
+    allow: () => "add the user to the group libvirt",
   });
 }
 
@@ -58,39 +68,42 @@ function qemu(host: HostFiles): MissingCapability | null {
   if (host.hasProgram(QEMU)) return null;
   return {
     name: "QEMU",
-    without: "this host runs no virtual machines",
+    without: "this host runs no virtual machines and no microVMs",
     remedy: "install QEMU (Debian, Ubuntu: qemu-system-x86 or qemu-system-arm; Fedora: qemu-kvm)",
   };
 }
 
-function containers(host: HostFiles, userId: number): MissingCapability | null {
+function containers(host: HostFiles, sockets: readonly string[]): Promise<MissingCapability | null> {
   return service(host, {
     name: "podman or docker",
     without: "this host runs no containers",
-    sockets: ["run/podman/podman.sock", `run/user/${userId}/podman/podman.sock`, "run/docker.sock", "var/run/docker.sock"],
+    sockets,
     programs: ["podman", "dockerd"],
     start: "systemctl enable --now podman.socket (or docker)",
     install: "install podman (Debian, Ubuntu, Fedora: podman), then systemctl enable --now podman.socket",
-    group: "docker",
+    allow: (socket) => (socket.includes("docker") ? "add the user to the group docker" : "it is root's; run the agent as root"),
   });
 }
 
 interface Service {
   name: string;
   without: string;
-  sockets: string[];
+  sockets: readonly string[];
   programs: string[];
   start: string;
   install: string;
-  group: string;
+  /** What lets a user use a socket. */
+  allow: (socket: string) => string;
 }
 
-function service(host: HostFiles, { name, without, sockets, programs, start, install, group }: Service): MissingCapability | null {
-  if (sockets.some((socket) => host.usable(socket))) return null;
-  const forbidden = sockets.find((socket) => host.exists(socket));
-  if (forbidden !== undefined) {
-    return { name, without, remedy: `/${forbidden} is there, but this user may not use it: add the user to the group ${group}` };
-  }
+async function service(host: HostFiles, wanted: Service): Promise<MissingCapability | null> {
+  const { name, without, sockets, programs, start, install, allow } = wanted;
+  const answers = await Promise.all(sockets.map((socket) => host.connects(socket)));
+  if (answers.includes("yes")) return null;
+  const forbidden = sockets[answers.indexOf("forbidden")];
+  if (forbidden !== undefined) return { name, without, remedy: `${forbidden} is there, but this user may not use it: ${allow(forbidden)}` };
+  const silent = sockets[answers.indexOf("no answer")];
+  if (silent !== undefined) return { name, without, remedy: `${silent} is there, but nothing answers: ${start}` };
   return { name, without, remedy: host.hasProgram(programs) ? `it is installed but does not run: ${start}` : install };
 }
 
@@ -113,6 +126,23 @@ class HostFiles {
     } catch {
       return false;
     }
+  }
+
+  /** Whether a daemon accepts connections at a socket. */
+  connects(path: string): Promise<"yes" | "forbidden" | "no answer" | "absent"> {
+    return new Promise((resolve) => {
+      const socket = connect({ path: join(this.#root, path), timeout: CONNECT_TIMEOUT_MS });
+      const settle = (answer: "yes" | "forbidden" | "no answer" | "absent") => {
+        socket.destroy();
+        resolve(answer);
+      };
+      socket.once("connect", () => settle("yes"));
+      socket.once("timeout", () => settle("no answer"));
+      socket.once("error", ({ code }: NodeJS.ErrnoException) => {
+        if (code === "EACCES" || code === "EPERM") settle("forbidden");
+        else settle(code === "ENOENT" || code === "ENOTDIR" ? "absent" : "no answer");
+      });
+    });
   }
 
   text(path: string): string {

@@ -28,16 +28,14 @@ export function schemaCommand(): Command {
 }
 
 async function emit(): Promise<Record<(typeof DOCUMENTS)[number], string>> {
-  const [{ clustersSdl }, { nodesSdl }, { composeSubgraphs }] = await Promise.all([
+  const [{ clustersSdl }, { nodesSdl }, { computeSdl }, { composeSubgraphs }] = await Promise.all([
     import("../../subgraphs/clusters/main.ts"),
     import("../../subgraphs/nodes/main.ts"),
+    import("../../subgraphs/compute/main.ts"),
     import("../schema/compose.ts"),
   ]);
-  const [clusters, nodes] = [clustersSdl(), nodesSdl()];
-  const { supergraphSdl, apiSdl } = composeSubgraphs([
-    { name: "clusters", sdl: clusters },
-    { name: "nodes", sdl: nodes },
-  ]);
   const ended = (sdl: string) => (sdl.endsWith("\n") ? sdl : `${sdl}\n`);
-  return { supergraph: ended(supergraphSdl), api: ended(apiSdl), clusters: ended(clusters), nodes: ended(nodes) };
+  const subgraphs = { clusters: ended(clustersSdl()), nodes: ended(nodesSdl()), compute: ended(computeSdl()) };
+  const { supergraphSdl, apiSdl } = composeSubgraphs(Object.entries(subgraphs).map(([name, sdl]) => ({ name, sdl })));
+  return { supergraph: ended(supergraphSdl), api: ended(apiSdl), ...subgraphs };
 }

@@ -1,4 +1,6 @@
+import { type DriverSettings, openDrivers } from "../../agent/drivers/open-drivers.ts";
 import { type AgentOptions, type RunningAgent, startAgent } from "../../agent/main.ts";
+import type { Config } from "../../platform/config/settings.ts";
 import type { ProcessContext } from "../process/run-process.ts";
 import { listening } from "../process/start-error.ts";
 
@@ -15,10 +17,31 @@ export async function startLocalAgent(
       listen: { host, port },
       hostname: config["agent.hostname"] ?? undefined,
       address: config["agent.address"] ?? undefined,
+      openInstances: (agentLog) => openDrivers(driverSettings(config), agentLog),
       log: log.child({ part: "agent" }),
       metrics,
     }),
   );
   lifecycle.onStop("agent", () => agent.stop());
   return agent;
+}
+
+function driverSettings(config: Config): DriverSettings {
+  const libvirtUri = config["agent.libvirtUri"];
+  return {
+    libvirtUri: libvirtUri === "none" ? null : libvirtUri,
+    sshIdentity: config["agent.sshIdentity"],
+    sshKnownHosts: config["agent.sshKnownHosts"],
+    containerSocket: config["agent.containerSocket"],
+    imageDir: config["agent.imageDir"],
+    instanceDir: config["agent.instanceDir"],
+    ssdDir: config["agent.ssdDir"],
+    hddDir: config["agent.hddDir"],
+    imageUrls: config["agent.imageUrls"],
+    mountRoots: config["agent.mountRoots"],
+    publicNetwork: config["agent.publicNetwork"],
+    securityGroupsFile: config["agent.securityGroupsFile"],
+    adoption: config["agent.adoption"],
+    stateDir: config["agent.stateDir"],
+  };
 }

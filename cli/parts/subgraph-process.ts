@@ -10,6 +10,7 @@ import { listening } from "../process/start-error.ts";
 import type { SubgraphName } from "../subgraphs.ts";
 import { startBus } from "./bus.ts";
 import { startClusters } from "./clusters.ts";
+import { startCompute } from "./compute.ts";
 import { advertisedControlAddress, saveControlAddress } from "./control-address.ts";
 import { authorityOf, type ControlCertificate, openControlCertificate } from "./control-certificate.ts";
 import { startControlGrpc, startUserGrpc } from "./grpc-servers.ts";
@@ -59,6 +60,8 @@ function start(
   context: ProcessContext,
   { verifier, certificate }: { verifier: TokenVerifier; certificate: ControlCertificate },
 ): Promise<ServedSubgraph> {
-  if (name === "nodes") return startNodes(context, { verifier, certificate, clustersAddress: context.config["nodes.clustersAddress"] });
+  const clustersAddress = context.config["control.clustersAddress"];
+  if (name === "nodes") return startNodes(context, { verifier, certificate, clustersAddress });
+  if (name === "compute") return startCompute(context, { verifier, certificate, clustersAddress, bus: startBus(name, context) });
   return startClusters(context, { verifier, authority: authorityOf(certificate), bus: startBus(name, context) });
 }

@@ -3,6 +3,7 @@ import { formatHostPort, parseHostPort } from "../../platform/grpc/listen-addres
 import { missingCapabilities } from "../capabilities/probe.ts";
 import { startBus } from "../parts/bus.ts";
 import { startClusters } from "../parts/clusters.ts";
+import { startCompute } from "../parts/compute.ts";
 import { advertisedControlAddress, localControlAddress, saveControlAddress } from "../parts/control-address.ts";
 import { authorityOf, openControlCertificate } from "../parts/control-certificate.ts";
 import { startConfiguredGateway } from "../parts/gateway.ts";
@@ -30,21 +31,31 @@ export async function startUp(context: ProcessContext): Promise<void> {
   });
   const bus = startBus("fleetgraph", context);
   const clusters = await startClusters(context, { verifier, authority: authorityOf(certificate), bus });
-  // Its port opens last, with the services of both.
+  // Its port opens last, with the services of all.
   const localControl = Promise.withResolvers<string>();
   lifecycle.stopping.addEventListener("abort", () => localControl.reject(lifecycle.stopping.reason));
   localControl.promise.catch(() => undefined);
   const nodes = await startNodes(context, { verifier, certificate, clustersAddress: localControl.promise });
-  const controlPort = await startControlGrpc(context, certificate, [...clusters.agentServices(), ...nodes.agentServices()]);
+  const compute = await startCompute(context, { verifier, certificate, clustersAddress: localControl.promise, bus });
+  const subgraphs = [clusters, nodes, compute];
+  const controlPort = await startControlGrpc(
+    context,
+    certificate,
+    subgraphs.flatMap((subgraph) => subgraph.agentServices()),
+  );
   const [controlAddress, ownAddress] = [advertisedControlAddress(config, controlPort), localControlAddress(config, controlPort)];
   localControl.resolve(ownAddress);
   await saveControlAddress(config, controlAddress);
-  const grpcPort = await startUserGrpc(context, verifier, [...clusters.grpcServices(), ...nodes.grpcServices()]);
+  const grpcPort = await startUserGrpc(
+    context,
+    verifier,
+    subgraphs.flatMap((subgraph) => subgraph.grpcServices()),
+  );
   const codes = issuer === null ? null : new SignInCodes({ issuer, tokenTtlSeconds: config["auth.signInTokenTtl"] });
   const gateway = await startConfiguredGateway(context, {
     verifier,
     codes,
-    subgraphs: { clusters: clusters.handler, nodes: nodes.handler },
+    subgraphs: { clusters: clusters.handler, nodes: nodes.handler, compute: compute.handler },
   });
   const agent = config["agent.local"]
     ? await startOwnAgent(context, { clusters, caFingerprint: certificate.ca.fingerprint, address: ownAddress })
@@ -57,7 +68,7 @@ export async function startUp(context: ProcessContext): Promise<void> {
       grpcAddress: formatHostPort({ host: config["grpc.host"], port: grpcPort }),
       dataDir: config.dataDir,
       agent,
-      missing: missingCapabilities(),
+      missing: await missingCapabilities(),
     }),
   );
 }
