@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import swc from "unplugin-swc";
 import { defineConfig } from "vitest/config";
+import { MemoryGuard } from "./test/support/memory-guard.ts";
 import SkipReport from "./test/support/skip-report.ts";
 
 /** What differs between the folders of test/: unit tests have no peers, the others start servers and processes. */
@@ -29,9 +30,11 @@ export default defineConfig({
   },
   test: {
     globalSetup: ["test/support/detect-peers.ts", "test/support/copy-build.mjs"],
-    reporters: ["default", new SkipReport()],
+    reporters: ["default", new SkipReport(), new MemoryGuard()],
     env: { APOLLO_TELEMETRY_DISABLED: "true" },
     pool: "forks",
+    // In MiB. What fills V8's heap ends with its message; the guard is for the rest.
+    execArgv: ["--max-old-space-size=2048"],
     maxWorkers: 2,
     teardownTimeout: 15_000,
     coverage: { provider: "v8", include: ["platform/**", "subgraphs/**", "gateway/**", "agent/**", "cli/**"] },

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Deployment } from "../support/deployment.ts";
 import type { Part } from "../support/part.ts";
-import { seededRandom } from "../support/random.ts";
+import { seededRandom, shuffle } from "../support/random.ts";
 import { ResumingClient, type WatchedEvent } from "../support/resuming-client.ts";
 
 const WATCH = `subscription ($after: String, $snapshot: Boolean) {
@@ -113,15 +113,22 @@ async function realNode(deployment: Deployment): Promise<string> {
 async function recovered(deployment: Deployment, client: ResumingClient, writer: LabelWriter): Promise<void> {
   const written = writer.acknowledged.length;
   const deadline = performance.now() + 120_000;
-  const whole = "{ nodes { nodes { simulated status hardware { cpu { threads } memory { usedBytes } } } } }";
+  const whole = "{ nodes { nodes { simulated status hardware { cpu { threads } memory { usedBytes } } instanceTotals { managed } } } }";
   for (;;) {
     const answer = await deployment.query(whole).catch(() => null);
     type Answer = {
-      nodes: { nodes: Array<{ simulated: boolean; status: string; hardware: { memory: { usedBytes: number | null } } | null }> };
+      nodes: {
+        nodes: Array<{
+          simulated: boolean;
+          status: string;
+          hardware: { memory: { usedBytes: number | null } } | null;
+          instanceTotals: { managed: number } | null;
+        }>;
+      };
     };
     const nodes = (answer?.data as Answer | null | undefined)?.nodes?.nodes ?? [];
     const node = nodes.find(({ simulated }) => !simulated);
-    if (!answer?.errors && node?.status === "READY" && typeof node.hardware?.memory.usedBytes === "number") break;
+    if (!answer?.errors && node?.status === "READY" && typeof node.hardware?.memory.usedBytes === "number" && node.instanceTotals) break;
     if (performance.now() > deadline) throw new Error(`the graph did not come back: ${JSON.stringify(answer)}`);
     await sleep(20);
   }
@@ -168,11 +175,4 @@ function assertSame(what: string, received: string[], expected: string[]): void 
   throw new Error(
     `${what}: at ${place} of ${expected.length} got ${received[place]}, expected ${expected[place]} (received ${received.length})`,
   );
-}
-
-function shuffle<T>(list: T[], random: () => number): void {
-  for (let index = list.length - 1; index > 0; index--) {
-    const other = Math.floor(random() * (index + 1));
-    [list[index], list[other]] = [list[other] as T, list[index] as T];
-  }
 }

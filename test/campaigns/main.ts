@@ -5,11 +5,14 @@ import { seedOfRun } from "../support/random.ts";
 import { percentile } from "../support/statistics.ts";
 import { temporaryDatabases } from "../support/temporary-databases.ts";
 import { runKillCampaign } from "./kill-campaign.ts";
+import { runLifecycleCampaign } from "./lifecycle-campaign.ts";
+import { LifecycleLab } from "./lifecycle-lab.ts";
 import { runScaleCampaign } from "./scale-campaign.ts";
 
-const USAGE = `Usage: npm run campaign -- kill [--kills 20] | scale [--agents 5000] [--steady 180]
+const USAGE = `Usage: npm run campaign -- kill [--kills 20] | lifecycles [--lifecycles 300] [--kills 30] | scale [--agents 5000] [--steady 180]
 
   kill   the parts as processes on PostgreSQL and NATS, each killed with SIGKILL so many times under load
+  lifecycles  VMs, microVMs and containers on a real host, while agent, compute, libvirtd and podman are killed so many times each
   scale  simulated agents with a certificate and a connection each; what joining, reporting and coming back cost
 
 SEED=N repeats a run.`;
@@ -17,7 +20,8 @@ SEED=N repeats a run.`;
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
-    kills: { type: "string", default: "20" },
+    kills: { type: "string" },
+    lifecycles: { type: "string", default: "300" },
     agents: { type: "string", default: "5000" },
     steady: { type: "string", default: "180" },
   },
@@ -25,12 +29,12 @@ const { positionals, values } = parseArgs({
 
 async function kill(): Promise<void> {
   const seed = seedOfRun();
-  const databases = await temporaryDatabases(["clusters", "nodes"] as const);
+  const databases = await temporaryDatabases(["clusters", "nodes", "compute"] as const);
   const deployment = await Deployment.create({ databases: databases.urls, nats: NATS_URL });
   console.log(`SEED=${seed}, logs in ${deployment.directory}`);
   try {
     await deployment.start();
-    const recoveries = await runKillCampaign({ deployment, kills: Number(values.kills), seed, say: (line) => console.log(line) });
+    const recoveries = await runKillCampaign({ deployment, kills: Number(values.kills ?? 20), seed, say: (line) => console.log(line) });
     for (const [part, took] of Object.entries(recoveries)) {
       const [p50, max] = [percentile(took, 0.5), Math.max(...took)].map(Math.round);
       console.log(`${part}: ${took.length} kills, back after p50 ${p50} ms, max ${max} ms`);
@@ -42,7 +46,17 @@ async function kill(): Promise<void> {
   console.log("every client received exactly the log");
 }
 
+async function lifecycles(): Promise<void> {
+  const seed = seedOfRun();
+  await using lab = await LifecycleLab.start();
+  console.log(`SEED=${seed}, logs in ${lab.deployment.directory}`);
+  const { ask, host, victims } = lab;
+  const [count, kills] = [Number(values.lifecycles), Number(values.kills ?? 30)];
+  await runLifecycleCampaign({ ask, host, victims, lifecycles: count, kills, seed, say: (line) => console.log(line) });
+}
+
 if (positionals[0] === "kill") await kill();
+else if (positionals[0] === "lifecycles") await lifecycles();
 else if (positionals[0] === "scale") {
   await runScaleCampaign({ agents: Number(values.agents), steadySeconds: Number(values.steady), say: (line) => console.log(line) });
 } else {

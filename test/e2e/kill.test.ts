@@ -8,11 +8,11 @@ import { type TemporaryDatabases, temporaryDatabases } from "../support/temporar
 
 /** The short version of `npm run campaign -- kill`. */
 describeWithPeers("the parts as processes on PostgreSQL and NATS", ["postgresql", "nats"], () => {
-  let databases: TemporaryDatabases<"clusters" | "nodes">;
+  let databases: TemporaryDatabases<"clusters" | "nodes" | "compute">;
   let deployment: Deployment;
 
   beforeAll(async () => {
-    databases = await temporaryDatabases(["clusters", "nodes"]);
+    databases = await temporaryDatabases(["clusters", "nodes", "compute"]);
     deployment = await Deployment.create({ databases: databases.urls, nats: NATS_URL });
     await deployment.start();
   });
@@ -26,6 +26,6 @@ describeWithPeers("the parts as processes on PostgreSQL and NATS", ["postgresql"
     const seed = seedOfRun();
     const say = (line: string) => void process.stdout.write(`SEED=${seed} ${line}\n`);
     const recoveries = await runKillCampaign({ deployment, kills: 1, seed, say });
-    expect(Object.keys(recoveries).sort()).toEqual(["agent", "clusters", "gateway", "nodes"]);
+    expect(Object.keys(recoveries).sort()).toEqual(["agent", "clusters", "compute", "gateway", "nodes"]);
   });
 });

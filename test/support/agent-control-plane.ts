@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { authenticateByCertificate } from "../../platform/grpc/authenticate.ts";
+import { createGrpcChannel } from "../../platform/grpc/channel.ts";
+import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import { createGrpcServer, type GrpcServer, grpcService } from "../../platform/grpc/server.ts";
 import { ServerTls } from "../../platform/grpc/server-tls.ts";
 import { createLogger } from "../../platform/observability/log.ts";
@@ -23,6 +25,13 @@ import {
   type ServiceEndpoint,
 } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
 
+import {
+  InstanceAgentServiceDefinition,
+  type InstanceObservation,
+  InstanceReportServiceDefinition,
+  type ReportInstancesRequest,
+} from "../../schema/generated/proto/hypervisor/v1/instances.ts";
+
 export interface AgentControlPlaneOptions {
   heartbeatIntervalSeconds?: number;
   certificateTtlSeconds?: number;
@@ -35,6 +44,9 @@ export class AgentControlPlane implements AsyncDisposable {
   readonly registrations: RegisterNodeRequest[] = [];
   readonly heartbeats: HeartbeatRequest[] = [];
   readonly inventories: ReportInventoryRequest[] = [];
+  readonly reports: ReportInstancesRequest[] = [];
+  /** The next answer to a report asks for a full one. */
+  wantsFullReport = false;
   readonly joins: string[] = [];
   renewals = 0;
   /** By node id: who may report it. */
@@ -83,7 +95,7 @@ export class AgentControlPlane implements AsyncDisposable {
       authenticate: authenticateByCertificate(this.ca),
       credentials: new ServerTls({ ...own, caPem: this.ca.certificatePem, clientCertificates: "optional" }),
     });
-    server.addAll([this.#enrollment(), this.#cluster(), this.#inventory()]);
+    server.addAll([this.#enrollment(), this.#cluster(), this.#inventory(), this.#instanceReports()]);
     this.#port = await server.listen(this.address);
     this.#server = server;
   }
@@ -98,6 +110,26 @@ export class AgentControlPlane implements AsyncDisposable {
     const secret = randomBytes(16).toString("base64url");
     this.#tokens.set(secret, { expiresAt: Date.now() + ttlMs, joinedKeys: new Map() });
     return `fgj_${Buffer.from(JSON.stringify({ id: "join-test", secret, ca: caFingerprint, address })).toString("base64url")}`;
+  }
+
+  /** What was told of an instance, in order. */
+  observations(instanceId: string): InstanceObservation[] {
+    return this.reports.flatMap(({ observations }) => observations.filter((seen) => seen.instanceId === instanceId));
+  }
+
+  /** As the control plane calls an agent on this machine. To be closed. */
+  async instanceAgent({
+    agentId,
+    port,
+  }: {
+    agentId: string;
+    port: number;
+  }): Promise<Disposable & GrpcClient<typeof InstanceAgentServiceDefinition>> {
+    const pair = await this.ca.issueControl("compute");
+    const tls = { caPem: this.ca.certificatePem, peerUri: `fleetgraph://agent/${agentId}`, ...pair };
+    const channel = createGrpcChannel(`127.0.0.1:${port}`, tls);
+    const client = grpcClient(InstanceAgentServiceDefinition, channel, { defaultDeadlineMs: 5000 });
+    return Object.assign(client, { [Symbol.dispose]: () => channel.close() });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -180,6 +212,18 @@ export class AgentControlPlane implements AsyncDisposable {
         this.inventories.push(request);
         if (request.hardware) this.stored.set(request.nodeId, request.digest);
         return { wanted: this.stored.get(request.nodeId) !== request.digest };
+      },
+    });
+  }
+
+  #instanceReports() {
+    return grpcService(InstanceReportServiceDefinition, {
+      reportInstances: async (request, { fleet }) => {
+        this.#requireOwn(request.nodeId, agentOf(fleet.identity));
+        this.reports.push(request);
+        const fullWanted = this.wantsFullReport;
+        this.wantsFullReport = false;
+        return { fullWanted };
       },
     });
   }

@@ -61,6 +61,11 @@ export class AgentFleet {
     return this.#serve(await agentKeyPair(this.ca, agentId), [grpcService(AgentServiceDefinition, methods)], port);
   }
 
+  /** Services with a certificate of the test's choice. */
+  serveServices(pair: KeyPair, services: GrpcService[], port = 0) {
+    return this.#serve(pair, services, port);
+  }
+
   async #serve(pair: KeyPair, services: GrpcService[], port: number): Promise<{ server: GrpcServer; port: number; address: string }> {
     const credentials = new ServerTls({ ...pair, caPem: this.ca.certificatePem, clientCertificates: "required" });
     const server = createGrpcServer({

@@ -1,8 +1,16 @@
-/** An agent in a process of its own: `node --experimental-transform-types agent-process.ts STATE_DIR CONTROL_PLANE TOKEN [LISTEN_HOST]`. Says "up NODE_ID". */
+/**
+ * An agent in a process of its own: `node --experimental-transform-types agent-process.ts STATE_DIR CONTROL_PLANE TOKEN [LISTEN_HOST [CONTAINER_SOCKET]]`.
+ * Says "up NODE_ID AGENT_ID PORT".
+ */
 import { startAgent } from "../../agent/main.ts";
 import { createLogger } from "../../platform/observability/log.ts";
+import { containerDrivers } from "./container-drivers.ts";
 
-const [stateDir = "", controlPlane = "", joinToken, listenHost = "127.0.0.1"] = process.argv.slice(2);
+const [stateDir = "", controlPlane = "", joinToken, listenHost = "127.0.0.1", containerSocket] = process.argv.slice(2);
 const log = createLogger({ name: "agent", level: "warn" });
-const agent = await startAgent({ stateDir, controlPlane, joinToken, listen: { host: listenHost, port: 0 }, hostname: "host-1", log });
-process.stdout.write(`up ${agent.nodeIds[0]} ${agent.agentId}\n`);
+const agent = await startAgent({
+  ...{ stateDir, controlPlane, joinToken, log, hostname: "host-1" },
+  listen: { host: listenHost, port: 0 },
+  openInstances: containerSocket === undefined ? undefined : containerDrivers(containerSocket, stateDir),
+});
+process.stdout.write(`up ${agent.nodeIds[0]} ${agent.agentId} ${agent.port}\n`);

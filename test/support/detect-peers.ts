@@ -11,6 +11,9 @@ declare module "vitest" {
 }
 
 const CONNECT_TIMEOUT_MS = 1_000;
+const QEMU = "/usr/bin/qemu-system-x86_64";
+const QEMU_DRIVER = "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so";
+const NETAVARK = "/usr/lib/podman/netavark";
 
 /** Looks once per test run for the real servers and programs that tests talk to; test/support/peers.ts hands it to them. */
 export default async function detectPeers(project: TestProject): Promise<void> {
@@ -19,12 +22,27 @@ export default async function detectPeers(project: TestProject): Promise<void> {
     nats: await portProblem(NATS_URL),
     "nats-server": programProblem("/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server"),
     chromium: programProblem(CHROMIUM),
-    "network-namespaces": process.getuid?.() === 0 ? programProblem("/usr/sbin/ip", "/sbin/ip") : "needs root",
+    "network-namespaces": rootProblem() ?? programProblem("/usr/sbin/ip", "/sbin/ip"),
+    libvirt: rootProblem() ?? everyProgramProblem("/usr/sbin/libvirtd", "/usr/bin/virsh", QEMU, QEMU_DRIVER),
+    "tiny-guest": everyProgramProblem(QEMU, "/usr/bin/qemu-img", "/bin/busybox", "/usr/bin/cpio", "/usr/bin/syslinux", "/usr/bin/mformat"),
+    podman: rootProblem() ?? everyProgramProblem("/usr/bin/podman", "/usr/sbin/runc", NETAVARK, "/bin/busybox"),
+    registry: everyProgramProblem("/usr/bin/docker-registry"),
+    sshd: rootProblem() ?? everyProgramProblem("/usr/sbin/sshd", "/usr/bin/ssh"),
   });
 }
 
+function rootProblem(): string | null {
+  return process.getuid?.() === 0 ? null : "needs root";
+}
+
+/** `paths` are the places where one program may be. */
 function programProblem(...paths: string[]): string | null {
   return paths.some((path) => existsSync(path)) ? null : `${paths[0]} is not installed`;
+}
+
+function everyProgramProblem(...paths: string[]): string | null {
+  const missing = paths.find((path) => !existsSync(path));
+  return missing === undefined ? null : `${missing} is not installed`;
 }
 
 function portProblem(url: string): Promise<string | null> {

@@ -14,6 +14,14 @@ export type Delivered = string;
 
 export const delivered = (type: string, id: string, count: number): Delivered => `${type} ${id} ${count}`;
 
+/**
+ * Waits for what a process sent before it died: its database may still be committing that. Whoever changes the stream's counter waits for
+ * those who have it. Tells nobody anything.
+ */
+export async function untilCommitted(store: Store): Promise<void> {
+  await store.transaction(({ em }) => em.execute("update event_stream set seq = seq where stream = ?", [STREAM]));
+}
+
 /** The whole log of the stream from its table, checked against the rows of the things: nothing else can be the truth. */
 export async function readTruth(store: Store): Promise<TruthEvent[]> {
   const rows = await store.sql.query<{ seq: number | string; type: TruthEvent["type"]; object: string }>(

@@ -46,7 +46,17 @@ export class NetworkNamespace {
     return ["ip", "netns", "exec", this.name];
   }
 
-  /** Pulls the cable: packets vanish, sockets stay as they are. */
+  /** A cable of their own between two hosts: each reaches the other's address without this machine in between. */
+  async connect(other: NetworkNamespace): Promise<void> {
+    const [here, there] = [`to${other.name}`.slice(0, 15), `to${this.name}`.slice(0, 15)];
+    await ip("-n", this.name, "link", "add", here, "type", "veth", "peer", "name", there, "netns", other.name);
+    await ip("-n", this.name, "link", "set", here, "up");
+    await ip("-n", other.name, "link", "set", there, "up");
+    await ip("-n", this.name, "route", "add", `${other.address}/32`, "dev", here, "src", this.address);
+    await ip("-n", other.name, "route", "add", `${this.address}/32`, "dev", there, "src", other.address);
+  }
+
+  /** Pulls the cable to this machine: packets vanish, sockets stay as they are. */
   async cut(): Promise<void> {
     await ip("link", "set", this.link, "down");
   }

@@ -1,7 +1,17 @@
 import { describe, inject, test } from "vitest";
 
 /** The real servers and programs that some tests talk to. How they are found: test/support/detect-peers.ts. */
-export type Peer = "postgresql" | "nats" | "nats-server" | "chromium" | "network-namespaces";
+export type Peer =
+  | "postgresql"
+  | "nats"
+  | "nats-server"
+  | "chromium"
+  | "network-namespaces"
+  | "libvirt"
+  | "tiny-guest"
+  | "podman"
+  | "registry"
+  | "sshd";
 
 /** Null where the peer is there; otherwise why not. */
 function peerProblem(peer: Peer): string | null {

@@ -14,3 +14,11 @@ export function seedOfRun(): number {
   const given = process.env["SEED"];
   return given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
 }
+
+/** Puts the values into a random order, in place. */
+export function shuffle<T>(values: T[], random: () => number): void {
+  for (let last = values.length - 1; last > 0; last -= 1) {
+    const other = Math.floor(random() * (last + 1));
+    [values[last], values[other]] = [values[other] as T, values[last] as T];
+  }
+}

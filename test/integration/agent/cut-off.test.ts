@@ -45,7 +45,7 @@ describeWithPeers("an agent on another host", "network-namespaces", () => {
     });
     await until(() => /^up /m.test(output) || agent.exitCode !== null, "the agent", 20_000);
     expect(agent.exitCode, output).toBeNull();
-    const [, nodeId = "", agentId] = /^up (\S+) (\S+)$/m.exec(output) ?? [];
+    const [, nodeId = "", agentId] = /^up (\S+) (\S+) /m.exec(output) ?? [];
     expect(plane.registrations[0]?.ip).toBe(namespace.address);
     await until(() => plane.heartbeats.length > 1);
 

@@ -26,7 +26,7 @@ describe("an agent that joins", () => {
     expect(plane.owners.get(agent.nodeIds[0]!)).toBe(agent.agentId);
     expect((await stat(home.stateDir)).mode & 0o777).toBe(0o700);
     expect((await stat(join(home.stateDir, "agent.pem"))).mode & 0o777).toBe(0o600);
-    expect((await readdir(home.stateDir)).sort()).toEqual(["agent.lock", "agent.pem", "ca-certificate.pem", "state.json"]);
+    expect((await readdir(home.stateDir)).sort()).toEqual(["agent.lock", "agent.pem", "ca-certificate.pem", "instances", "state.json"]);
   });
 
   it("is the same agent and the same node after a restart, without a token, and under another hostname", async () => {

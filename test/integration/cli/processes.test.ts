@@ -178,11 +178,15 @@ describe("the parts as processes of their own", () => {
       const clusters = start(["subgraph", "clusters", "--port", "0", "--grpc-port", "0", "--control-port", "0", "--data", data]);
       const [, clustersUrl] = await clusters.said(/"url":"(http:[^"]+)","msg":"the subgraph clusters serves"/);
       const address = readFileSync(join(data, "control-address"), "utf8").trim();
-      const nodes = start(["subgraph", "nodes", "--port", "0", "--control-port", "0", "--clusters-address", address, "--data", data]);
+      const subgraph = (name: string, ...ports: string[]) =>
+        start(["subgraph", name, "--port", "0", "--control-port", "0", ...ports, "--clusters-address", address, "--data", data]);
+      const nodes = subgraph("nodes");
+      const compute = subgraph("compute", "--grpc-port", "0");
       const [, nodesUrl] = await nodes.said(/"url":"(http:[^"]+)","msg":"the subgraph nodes serves"/);
+      const [, computeUrl] = await compute.said(/"url":"(http:[^"]+)","msg":"the subgraph compute serves"/);
       const gateway = start([
         ...["gateway", "--port", "0", "--jwks", join(data, "keys", "jwks.json"), "--data", join(dir, "nowhere")],
-        ...["--subgraphs", `clusters=${clustersUrl},nodes=${nodesUrl}`],
+        ...["--subgraphs", `clusters=${clustersUrl},nodes=${nodesUrl},compute=${computeUrl}`],
       ]);
       const [, url] = await gateway.said(/"url":"(http:[^"]+)","subgraphs"/);
       const joined = start(["token", "--join", "--data", data]);
@@ -201,8 +205,8 @@ describe("the parts as processes of their own", () => {
       await agent.said(/the agent is in the graph/);
       const token = start(["token", "--role", "viewer", "--data", data]);
       expect(await token.exit).toBe(0);
-      expect(await graphql(String(url), token.out().trim(), "{ nodes { nodes { hostname status } } }")).toMatchObject({
-        data: { nodes: { nodes: [{ hostname: "apart" }] } },
+      expect(await graphql(String(url), token.out().trim(), "{ nodes { nodes { hostname instanceTotals { managed } } } }")).toMatchObject({
+        data: { nodes: { nodes: [{ hostname: "apart", instanceTotals: { managed: 0 } }] } },
       });
       expect(existsSync(join(dir, "nowhere"))).toBe(false);
 
@@ -214,7 +218,7 @@ describe("the parts as processes of their own", () => {
         data: { nodes: { totalCount: 5, nodes: Array(5).fill({ simulated: true }) } },
       });
 
-      for (const part of [simulation, agent, gateway, nodes, clusters]) {
+      for (const part of [simulation, agent, gateway, compute, nodes, clusters]) {
         part.child.kill("SIGTERM");
         expect(await part.exit, part.err()).toBe(0);
       }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { FleetError, invalidArgument } from "../../../platform/errors/fleet-error.ts";
-import { inMessageFields } from "../../../subgraphs/clusters/grpc/field-names.ts";
 import { allocatableOf } from "../../../subgraphs/clusters/services/allocatable.ts";
 import { availabilityOf, statesOf } from "../../../subgraphs/clusters/services/availability.ts";
 import {
@@ -12,6 +11,7 @@ import {
   type RawRegistration,
 } from "../../../subgraphs/clusters/services/node-input.ts";
 import { NODE_STATUSES } from "../../../subgraphs/clusters/services/node-types.ts";
+import { inMessageFields } from "../../../subgraphs/kit/grpc/field-names.ts";
 
 const good: RawRegistration = {
   hostname: "compute-node-1",

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openReplica, type Replica, type TestDatabase, uniqueName, VARIANTS } from "../../../support/event-log-variants.ts";
-import { expectDelivered, expectedChanges, readTruth, seqOf } from "../../../support/event-truth.ts";
+import { expectDelivered, expectedChanges, readTruth, seqOf, untilCommitted } from "../../../support/event-truth.ts";
 import { EventWriter } from "../../../support/event-writer.ts";
 import { describeWithPeers } from "../../../support/peers.ts";
 import { seededRandom } from "../../../support/random.ts";
@@ -59,6 +59,7 @@ for (const variant of VARIANTS) {
         }
         expect(await writer.exited).toBe("SIGKILL");
         await expect(writing).rejects.toThrow("The writer ended");
+        await untilCommitted(reader.store);
         // Nobody else writes: only the sweep can bring the last of them.
         const committed = expectedChanges(await readTruth(reader.store), seqOf(reader.store, start), everything);
         expect(committed.length).toBeGreaterThan(0);

@@ -1,8 +1,10 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { LocalIssuer } from "../../../../platform/auth/local-issuer.ts";
@@ -46,6 +48,31 @@ function post(url: string, body: string, headers: Record<string, string> = {}): 
   return fetch(url, { method: "POST", headers: { "content-type": "application/json", authorization, ...headers }, body });
 }
 
+/** Far above the server's limit, and above what two ends of a connection hold for a reader that has stopped. */
+const ENDLESS_BYTES = 64 * 1024 * 1024;
+
+/**
+ * POSTs spaces in chunks until an answer or a cut. Not by fetch: where its connection is cut, undici 7.29 reads on and throws away what it
+ * reads, without ever giving way to another task. An endless body then fills the memory, and no timeout can end it.
+ */
+async function postWithoutLength(url: string): Promise<{ answer: number | "cut" | undefined; sentBytes: number }> {
+  const chunk = Buffer.alloc(64 * 1024, " ");
+  let sentBytes = 0;
+  const body = function* () {
+    for (; sentBytes < ENDLESS_BYTES; sentBytes += chunk.length) yield chunk;
+  };
+  const outgoing = request(url, { method: "POST", headers: { "content-type": "application/json" } });
+  const answered = new Promise<number | "cut" | undefined>((resolve) => {
+    outgoing.once("response", (response) => resolve(response.resume().statusCode));
+    outgoing.once("error", () => resolve("cut"));
+  });
+  const sending = pipeline(body, outgoing).catch(() => undefined);
+  const answer = await answered;
+  outgoing.destroy();
+  await sending;
+  return { answer, sentBytes };
+}
+
 /** A socket that speaks the protocol by hand. */
 async function openSocket(url: string, init: unknown = { authorization }) {
   const socket = new WebSocket(url.replace("http", "ws"), "graphql-transport-ws");
@@ -82,16 +109,9 @@ it("refuses what is not a JSON POST, with a body that says why", async () => {
 
 it("cuts a body that grows beyond its limit without a content-length", async () => {
   const { server } = await start();
-  const body = new ReadableStream({
-    pull(controller) {
-      controller.enqueue(new TextEncoder().encode(" ".repeat(64 * 1024)));
-    },
-  });
-  const outcome = await fetch(server.url, { method: "POST", headers: { "content-type": "application/json" }, body, duplex: "half" }).then(
-    (answer) => answer.status,
-    () => "cut",
-  );
-  expect([413, "cut"]).toContain(outcome);
+  const { answer, sentBytes } = await postWithoutLength(server.url);
+  expect([413, "cut"]).toContain(answer);
+  expect(sentBytes).toBeLessThan(ENDLESS_BYTES);
 });
 
 it("echoes the request id, and makes one where the caller's is not usable", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
-import { GroupCommit, type Outcome } from "../../../subgraphs/clusters/services/group-commit.ts";
+import { GroupCommit, type Outcome } from "../../../subgraphs/kit/group-commit.ts";
 
 /** Doubles numbers, one batch per turn; remembers the batches. */
 function doubling(run?: (entries: readonly number[]) => Array<Outcome<number>>) {
