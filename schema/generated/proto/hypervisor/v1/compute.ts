@@ -443,12 +443,34 @@ export interface InstanceSpec {
     | undefined;
   /** Beyond the seed. VM. */
   firmware: Firmware;
-  cloudInit: CloudInit | undefined;
+  cloudInit:
+    | CloudInit
+    | undefined;
+  /** Beyond the seed. VM and microVM; a microVM takes none while it runs. */
+  volumes: AttachedVolume[];
+  interfaces: NetworkInterfaceSpec[];
 }
 
 export interface InstanceSpec_EnvEntry {
   key: string;
   value: string;
+}
+
+/** A volume of a storage pool, as a disk of an instance. Its life is its own. Beyond the seed. */
+export interface AttachedVolume {
+  /** Unique among the instance's disks and volumes; the disk's serial number in the guest. Letters, digits, "-" and "_"; at most 20. */
+  name: string;
+  pool: string;
+  volume: string;
+  readOnly: boolean;
+}
+
+/** A network interface beside the first one. Beyond the seed. */
+export interface NetworkInterfaceSpec {
+  /** Unique in its instance; letters, digits, "-" and "_"; at most 20. */
+  name: string;
+  /** assign_public_ip is not allowed here. */
+  network: NetworkSpec | undefined;
 }
 
 export interface Instance {
@@ -514,6 +536,8 @@ export interface CreateInstanceRequest_NodeLabelsEntry {
 
 export interface SuspendInstanceRequest {
   instanceId: string;
+  /** VM: its memory is written to the host's disk and freed. Its reservation stays. */
+  toDisk: boolean;
 }
 
 export interface ResumeInstanceRequest {
@@ -650,42 +674,74 @@ export interface ConsoleInput {
   /** In the first message. */
   instanceId: string;
   data: Buffer;
-  resize: TerminalSize | undefined;
+  resize:
+    | TerminalSize
+    | undefined;
+  /** Types even where somebody else does so far. */
+  takeOver: boolean;
+  /** First what was put out before and is kept. */
+  scrollback: boolean;
+  /** Reads only. */
+  readOnly: boolean;
 }
 
 export interface ConsoleOutput {
   data: Buffer;
+  /** Of the first byte of data. A jump: the client was too slow, or joined late. */
+  offset: number;
+  /** In the last message: CLOSED, STOPPED, MIGRATED, IDLE, LOST. */
+  ended: string;
 }
 
 export interface Image {
+  /** "sha256:…" of a disk image, or the engine's own id: equal on all nodes that have the same. */
   id: string;
   name: string;
   tags: string[];
   sizeBytes: number;
   type: InstanceType;
   createdAt: Date | undefined;
+  nodeIds: string[];
 }
 
 export interface ListImagesRequest {
   type: InstanceType;
   nodeId: string;
+  /** A part of a name, upper and lower case alike. */
+  name: string;
 }
 
 export interface ListImagesResponse {
   images: Image[];
+  /** Beyond the seed: nodes whose images are not known now. */
+  unavailableNodeIds: string[];
 }
 
 export interface PullImageRequest {
   imageRef: string;
   type: InstanceType;
+  /** Empty: one that is chosen as for a new instance. */
+  nodeIds: string[];
+  /** "sha256:<hex>" or "sha512:<hex>"; VM images. */
+  checksum: string;
+  /** "qcow2" or "raw": anything else is refused; VM images. */
+  format: string;
+  /** The name under which instances name it; VM images. */
+  name: string;
+  clientRequestId: string;
+  /** Asked for anew, also where it is there. */
+  refresh: boolean;
 }
 
 export interface PullImageProgress {
+  /** "waiting", "downloading", "unpacking", "checking", "done", "failed", "cancelled". */
   status: string;
+  /** Bytes, of all nodes together. */
   current: number;
   total: number;
   completed: boolean;
   error: string;
+  pullId: string;
 }
 
 function createBaseDiskSpec(): DiskSpec {
@@ -1334,6 +1390,8 @@ function createBaseInstanceSpec(): InstanceSpec {
     limits: undefined,
     firmware: Firmware.UNSPECIFIED,
     cloudInit: undefined,
+    volumes: [],
+    interfaces: [],
   };
 }
 
@@ -1383,6 +1441,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     }
     if (message.cloudInit !== undefined) {
       CloudInit.encode(message.cloudInit, writer.uint32(122).fork()).join();
+    }
+    for (const v of message.volumes) {
+      AttachedVolume.encode(v!, writer.uint32(130).fork()).join();
+    }
+    for (const v of message.interfaces) {
+      NetworkInterfaceSpec.encode(v!, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -1523,6 +1587,22 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
             message.cloudInit = CloudInit.decode(reader, reader.uint32());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.volumes.push(AttachedVolume.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.interfaces.push(NetworkInterfaceSpec.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1587,6 +1667,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
         : isSet(object.cloud_init)
         ? CloudInit.fromJSON(object.cloud_init)
         : undefined,
+      volumes: globalThis.Array.isArray(object?.volumes)
+        ? object.volumes.map((e: any) => AttachedVolume.fromJSON(e))
+        : [],
+      interfaces: globalThis.Array.isArray(object?.interfaces)
+        ? object.interfaces.map((e: any) => NetworkInterfaceSpec.fromJSON(e))
+        : [],
     };
   },
 
@@ -1643,6 +1729,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     if (message.cloudInit !== undefined) {
       obj.cloudInit = CloudInit.toJSON(message.cloudInit);
     }
+    if (message.volumes?.length) {
+      obj.volumes = message.volumes.map((e) => AttachedVolume.toJSON(e));
+    }
+    if (message.interfaces?.length) {
+      obj.interfaces = message.interfaces.map((e) => NetworkInterfaceSpec.toJSON(e));
+    }
     return obj;
   },
 
@@ -1680,6 +1772,8 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     message.cloudInit = (object.cloudInit !== undefined && object.cloudInit !== null)
       ? CloudInit.fromPartial(object.cloudInit)
       : undefined;
+    message.volumes = object.volumes?.map((e) => AttachedVolume.fromPartial(e)) || [];
+    message.interfaces = object.interfaces?.map((e) => NetworkInterfaceSpec.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1765,6 +1859,214 @@ export const InstanceSpec_EnvEntry: MessageFns<InstanceSpec_EnvEntry> = {
     const message = createBaseInstanceSpec_EnvEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseAttachedVolume(): AttachedVolume {
+  return { name: "", pool: "", volume: "", readOnly: false };
+}
+
+export const AttachedVolume: MessageFns<AttachedVolume> = {
+  encode(message: AttachedVolume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.pool !== "") {
+      writer.uint32(18).string(message.pool);
+    }
+    if (message.volume !== "") {
+      writer.uint32(26).string(message.volume);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(32).bool(message.readOnly);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachedVolume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachedVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AttachedVolume {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+      volume: isSet(object.volume) ? globalThis.String(object.volume) : "",
+      readOnly: isSet(object.readOnly)
+        ? globalThis.Boolean(object.readOnly)
+        : isSet(object.read_only)
+        ? globalThis.Boolean(object.read_only)
+        : false,
+    };
+  },
+
+  toJSON(message: AttachedVolume): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    if (message.volume !== "") {
+      obj.volume = message.volume;
+    }
+    if (message.readOnly !== false) {
+      obj.readOnly = message.readOnly;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AttachedVolume>): AttachedVolume {
+    return AttachedVolume.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AttachedVolume>): AttachedVolume {
+    const message = createBaseAttachedVolume();
+    message.name = object.name ?? "";
+    message.pool = object.pool ?? "";
+    message.volume = object.volume ?? "";
+    message.readOnly = object.readOnly ?? false;
+    return message;
+  },
+};
+
+function createBaseNetworkInterfaceSpec(): NetworkInterfaceSpec {
+  return { name: "", network: undefined };
+}
+
+export const NetworkInterfaceSpec: MessageFns<NetworkInterfaceSpec> = {
+  encode(message: NetworkInterfaceSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.network !== undefined) {
+      NetworkSpec.encode(message.network, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkInterfaceSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkInterfaceSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.network = NetworkSpec.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkInterfaceSpec {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      network: isSet(object.network) ? NetworkSpec.fromJSON(object.network) : undefined,
+    };
+  },
+
+  toJSON(message: NetworkInterfaceSpec): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.network !== undefined) {
+      obj.network = NetworkSpec.toJSON(message.network);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkInterfaceSpec>): NetworkInterfaceSpec {
+    return NetworkInterfaceSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkInterfaceSpec>): NetworkInterfaceSpec {
+    const message = createBaseNetworkInterfaceSpec();
+    message.name = object.name ?? "";
+    message.network = (object.network !== undefined && object.network !== null)
+      ? NetworkSpec.fromPartial(object.network)
+      : undefined;
     return message;
   },
 };
@@ -2639,13 +2941,16 @@ export const CreateInstanceRequest_NodeLabelsEntry: MessageFns<CreateInstanceReq
 };
 
 function createBaseSuspendInstanceRequest(): SuspendInstanceRequest {
-  return { instanceId: "" };
+  return { instanceId: "", toDisk: false };
 }
 
 export const SuspendInstanceRequest: MessageFns<SuspendInstanceRequest> = {
   encode(message: SuspendInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.instanceId !== "") {
       writer.uint32(10).string(message.instanceId);
+    }
+    if (message.toDisk !== false) {
+      writer.uint32(16).bool(message.toDisk);
     }
     return writer;
   },
@@ -2671,6 +2976,14 @@ export const SuspendInstanceRequest: MessageFns<SuspendInstanceRequest> = {
             message.instanceId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.toDisk = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2690,6 +3003,11 @@ export const SuspendInstanceRequest: MessageFns<SuspendInstanceRequest> = {
         : isSet(object.instance_id)
         ? globalThis.String(object.instance_id)
         : "",
+      toDisk: isSet(object.toDisk)
+        ? globalThis.Boolean(object.toDisk)
+        : isSet(object.to_disk)
+        ? globalThis.Boolean(object.to_disk)
+        : false,
     };
   },
 
@@ -2697,6 +3015,9 @@ export const SuspendInstanceRequest: MessageFns<SuspendInstanceRequest> = {
     const obj: any = {};
     if (message.instanceId !== "") {
       obj.instanceId = message.instanceId;
+    }
+    if (message.toDisk !== false) {
+      obj.toDisk = message.toDisk;
     }
     return obj;
   },
@@ -2707,6 +3028,7 @@ export const SuspendInstanceRequest: MessageFns<SuspendInstanceRequest> = {
   fromPartial(object: DeepPartial<SuspendInstanceRequest>): SuspendInstanceRequest {
     const message = createBaseSuspendInstanceRequest();
     message.instanceId = object.instanceId ?? "";
+    message.toDisk = object.toDisk ?? false;
     return message;
   },
 };
@@ -4785,7 +5107,14 @@ export const InstanceEvent: MessageFns<InstanceEvent> = {
 };
 
 function createBaseConsoleInput(): ConsoleInput {
-  return { instanceId: "", data: Buffer.alloc(0), resize: undefined };
+  return {
+    instanceId: "",
+    data: Buffer.alloc(0),
+    resize: undefined,
+    takeOver: false,
+    scrollback: false,
+    readOnly: false,
+  };
 }
 
 export const ConsoleInput: MessageFns<ConsoleInput> = {
@@ -4798,6 +5127,15 @@ export const ConsoleInput: MessageFns<ConsoleInput> = {
     }
     if (message.resize !== undefined) {
       TerminalSize.encode(message.resize, writer.uint32(26).fork()).join();
+    }
+    if (message.takeOver !== false) {
+      writer.uint32(32).bool(message.takeOver);
+    }
+    if (message.scrollback !== false) {
+      writer.uint32(40).bool(message.scrollback);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(48).bool(message.readOnly);
     }
     return writer;
   },
@@ -4839,6 +5177,30 @@ export const ConsoleInput: MessageFns<ConsoleInput> = {
             message.resize = TerminalSize.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.takeOver = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.scrollback = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4860,6 +5222,17 @@ export const ConsoleInput: MessageFns<ConsoleInput> = {
         : "",
       data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0),
       resize: isSet(object.resize) ? TerminalSize.fromJSON(object.resize) : undefined,
+      takeOver: isSet(object.takeOver)
+        ? globalThis.Boolean(object.takeOver)
+        : isSet(object.take_over)
+        ? globalThis.Boolean(object.take_over)
+        : false,
+      scrollback: isSet(object.scrollback) ? globalThis.Boolean(object.scrollback) : false,
+      readOnly: isSet(object.readOnly)
+        ? globalThis.Boolean(object.readOnly)
+        : isSet(object.read_only)
+        ? globalThis.Boolean(object.read_only)
+        : false,
     };
   },
 
@@ -4874,6 +5247,15 @@ export const ConsoleInput: MessageFns<ConsoleInput> = {
     if (message.resize !== undefined) {
       obj.resize = TerminalSize.toJSON(message.resize);
     }
+    if (message.takeOver !== false) {
+      obj.takeOver = message.takeOver;
+    }
+    if (message.scrollback !== false) {
+      obj.scrollback = message.scrollback;
+    }
+    if (message.readOnly !== false) {
+      obj.readOnly = message.readOnly;
+    }
     return obj;
   },
 
@@ -4887,18 +5269,27 @@ export const ConsoleInput: MessageFns<ConsoleInput> = {
     message.resize = (object.resize !== undefined && object.resize !== null)
       ? TerminalSize.fromPartial(object.resize)
       : undefined;
+    message.takeOver = object.takeOver ?? false;
+    message.scrollback = object.scrollback ?? false;
+    message.readOnly = object.readOnly ?? false;
     return message;
   },
 };
 
 function createBaseConsoleOutput(): ConsoleOutput {
-  return { data: Buffer.alloc(0) };
+  return { data: Buffer.alloc(0), offset: 0, ended: "" };
 }
 
 export const ConsoleOutput: MessageFns<ConsoleOutput> = {
   encode(message: ConsoleOutput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.data.length !== 0) {
       writer.uint32(10).bytes(message.data);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).int64(message.offset);
+    }
+    if (message.ended !== "") {
+      writer.uint32(26).string(message.ended);
     }
     return writer;
   },
@@ -4924,6 +5315,22 @@ export const ConsoleOutput: MessageFns<ConsoleOutput> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ended = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4937,13 +5344,23 @@ export const ConsoleOutput: MessageFns<ConsoleOutput> = {
   },
 
   fromJSON(object: any): ConsoleOutput {
-    return { data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0) };
+    return {
+      data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0),
+      offset: isSet(object.offset) ? globalThis.Number(object.offset) : 0,
+      ended: isSet(object.ended) ? globalThis.String(object.ended) : "",
+    };
   },
 
   toJSON(message: ConsoleOutput): unknown {
     const obj: any = {};
     if (message.data.length !== 0) {
       obj.data = base64FromBytes(message.data);
+    }
+    if (message.offset !== 0) {
+      obj.offset = Math.round(message.offset);
+    }
+    if (message.ended !== "") {
+      obj.ended = message.ended;
     }
     return obj;
   },
@@ -4954,12 +5371,22 @@ export const ConsoleOutput: MessageFns<ConsoleOutput> = {
   fromPartial(object: DeepPartial<ConsoleOutput>): ConsoleOutput {
     const message = createBaseConsoleOutput();
     message.data = object.data ?? Buffer.alloc(0);
+    message.offset = object.offset ?? 0;
+    message.ended = object.ended ?? "";
     return message;
   },
 };
 
 function createBaseImage(): Image {
-  return { id: "", name: "", tags: [], sizeBytes: 0, type: InstanceType.UNSPECIFIED, createdAt: undefined };
+  return {
+    id: "",
+    name: "",
+    tags: [],
+    sizeBytes: 0,
+    type: InstanceType.UNSPECIFIED,
+    createdAt: undefined,
+    nodeIds: [],
+  };
 }
 
 export const Image: MessageFns<Image> = {
@@ -4981,6 +5408,9 @@ export const Image: MessageFns<Image> = {
     }
     if (message.createdAt !== undefined) {
       Timestamp.encode(toTimestamp(message.createdAt), writer.uint32(50).fork()).join();
+    }
+    for (const v of message.nodeIds) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -5046,6 +5476,14 @@ export const Image: MessageFns<Image> = {
             message.createdAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nodeIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5074,6 +5512,11 @@ export const Image: MessageFns<Image> = {
         : isSet(object.created_at)
         ? fromJsonTimestamp(object.created_at)
         : undefined,
+      nodeIds: globalThis.Array.isArray(object?.nodeIds)
+        ? object.nodeIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.node_ids)
+        ? object.node_ids.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -5097,6 +5540,9 @@ export const Image: MessageFns<Image> = {
     if (message.createdAt !== undefined) {
       obj.createdAt = message.createdAt.toISOString();
     }
+    if (message.nodeIds?.length) {
+      obj.nodeIds = message.nodeIds;
+    }
     return obj;
   },
 
@@ -5111,12 +5557,13 @@ export const Image: MessageFns<Image> = {
     message.sizeBytes = object.sizeBytes ?? 0;
     message.type = object.type ?? InstanceType.UNSPECIFIED;
     message.createdAt = object.createdAt ?? undefined;
+    message.nodeIds = object.nodeIds?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseListImagesRequest(): ListImagesRequest {
-  return { type: InstanceType.UNSPECIFIED, nodeId: "" };
+  return { type: InstanceType.UNSPECIFIED, nodeId: "", name: "" };
 }
 
 export const ListImagesRequest: MessageFns<ListImagesRequest> = {
@@ -5126,6 +5573,9 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
     }
     if (message.nodeId !== "") {
       writer.uint32(18).string(message.nodeId);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
     }
     return writer;
   },
@@ -5159,6 +5609,14 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
             message.nodeId = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5179,6 +5637,7 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
         : isSet(object.node_id)
         ? globalThis.String(object.node_id)
         : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
     };
   },
 
@@ -5190,6 +5649,9 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
     if (message.nodeId !== "") {
       obj.nodeId = message.nodeId;
     }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
     return obj;
   },
 
@@ -5200,18 +5662,22 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
     const message = createBaseListImagesRequest();
     message.type = object.type ?? InstanceType.UNSPECIFIED;
     message.nodeId = object.nodeId ?? "";
+    message.name = object.name ?? "";
     return message;
   },
 };
 
 function createBaseListImagesResponse(): ListImagesResponse {
-  return { images: [] };
+  return { images: [], unavailableNodeIds: [] };
 }
 
 export const ListImagesResponse: MessageFns<ListImagesResponse> = {
   encode(message: ListImagesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.images) {
       Image.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.unavailableNodeIds) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -5237,6 +5703,14 @@ export const ListImagesResponse: MessageFns<ListImagesResponse> = {
             message.images.push(Image.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unavailableNodeIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5250,13 +5724,23 @@ export const ListImagesResponse: MessageFns<ListImagesResponse> = {
   },
 
   fromJSON(object: any): ListImagesResponse {
-    return { images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => Image.fromJSON(e)) : [] };
+    return {
+      images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => Image.fromJSON(e)) : [],
+      unavailableNodeIds: globalThis.Array.isArray(object?.unavailableNodeIds)
+        ? object.unavailableNodeIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.unavailable_node_ids)
+        ? object.unavailable_node_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
   },
 
   toJSON(message: ListImagesResponse): unknown {
     const obj: any = {};
     if (message.images?.length) {
       obj.images = message.images.map((e) => Image.toJSON(e));
+    }
+    if (message.unavailableNodeIds?.length) {
+      obj.unavailableNodeIds = message.unavailableNodeIds;
     }
     return obj;
   },
@@ -5267,12 +5751,22 @@ export const ListImagesResponse: MessageFns<ListImagesResponse> = {
   fromPartial(object: DeepPartial<ListImagesResponse>): ListImagesResponse {
     const message = createBaseListImagesResponse();
     message.images = object.images?.map((e) => Image.fromPartial(e)) || [];
+    message.unavailableNodeIds = object.unavailableNodeIds?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBasePullImageRequest(): PullImageRequest {
-  return { imageRef: "", type: InstanceType.UNSPECIFIED };
+  return {
+    imageRef: "",
+    type: InstanceType.UNSPECIFIED,
+    nodeIds: [],
+    checksum: "",
+    format: "",
+    name: "",
+    clientRequestId: "",
+    refresh: false,
+  };
 }
 
 export const PullImageRequest: MessageFns<PullImageRequest> = {
@@ -5282,6 +5776,24 @@ export const PullImageRequest: MessageFns<PullImageRequest> = {
     }
     if (message.type !== InstanceType.UNSPECIFIED) {
       writer.uint32(16).int32(instanceTypeToNumber(message.type));
+    }
+    for (const v of message.nodeIds) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.checksum !== "") {
+      writer.uint32(34).string(message.checksum);
+    }
+    if (message.format !== "") {
+      writer.uint32(42).string(message.format);
+    }
+    if (message.name !== "") {
+      writer.uint32(50).string(message.name);
+    }
+    if (message.clientRequestId !== "") {
+      writer.uint32(58).string(message.clientRequestId);
+    }
+    if (message.refresh !== false) {
+      writer.uint32(64).bool(message.refresh);
     }
     return writer;
   },
@@ -5315,6 +5827,54 @@ export const PullImageRequest: MessageFns<PullImageRequest> = {
             message.type = instanceTypeFromJSON(reader.int32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nodeIds.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.checksum = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.clientRequestId = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.refresh = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5335,6 +5895,20 @@ export const PullImageRequest: MessageFns<PullImageRequest> = {
         ? globalThis.String(object.image_ref)
         : "",
       type: isSet(object.type) ? instanceTypeFromJSON(object.type) : InstanceType.UNSPECIFIED,
+      nodeIds: globalThis.Array.isArray(object?.nodeIds)
+        ? object.nodeIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.node_ids)
+        ? object.node_ids.map((e: any) => globalThis.String(e))
+        : [],
+      checksum: isSet(object.checksum) ? globalThis.String(object.checksum) : "",
+      format: isSet(object.format) ? globalThis.String(object.format) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      clientRequestId: isSet(object.clientRequestId)
+        ? globalThis.String(object.clientRequestId)
+        : isSet(object.client_request_id)
+        ? globalThis.String(object.client_request_id)
+        : "",
+      refresh: isSet(object.refresh) ? globalThis.Boolean(object.refresh) : false,
     };
   },
 
@@ -5346,6 +5920,24 @@ export const PullImageRequest: MessageFns<PullImageRequest> = {
     if (message.type !== InstanceType.UNSPECIFIED) {
       obj.type = instanceTypeToJSON(message.type);
     }
+    if (message.nodeIds?.length) {
+      obj.nodeIds = message.nodeIds;
+    }
+    if (message.checksum !== "") {
+      obj.checksum = message.checksum;
+    }
+    if (message.format !== "") {
+      obj.format = message.format;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.clientRequestId !== "") {
+      obj.clientRequestId = message.clientRequestId;
+    }
+    if (message.refresh !== false) {
+      obj.refresh = message.refresh;
+    }
     return obj;
   },
 
@@ -5356,12 +5948,18 @@ export const PullImageRequest: MessageFns<PullImageRequest> = {
     const message = createBasePullImageRequest();
     message.imageRef = object.imageRef ?? "";
     message.type = object.type ?? InstanceType.UNSPECIFIED;
+    message.nodeIds = object.nodeIds?.map((e) => e) || [];
+    message.checksum = object.checksum ?? "";
+    message.format = object.format ?? "";
+    message.name = object.name ?? "";
+    message.clientRequestId = object.clientRequestId ?? "";
+    message.refresh = object.refresh ?? false;
     return message;
   },
 };
 
 function createBasePullImageProgress(): PullImageProgress {
-  return { status: "", current: 0, total: 0, completed: false, error: "" };
+  return { status: "", current: 0, total: 0, completed: false, error: "", pullId: "" };
 }
 
 export const PullImageProgress: MessageFns<PullImageProgress> = {
@@ -5380,6 +5978,9 @@ export const PullImageProgress: MessageFns<PullImageProgress> = {
     }
     if (message.error !== "") {
       writer.uint32(42).string(message.error);
+    }
+    if (message.pullId !== "") {
+      writer.uint32(50).string(message.pullId);
     }
     return writer;
   },
@@ -5437,6 +6038,14 @@ export const PullImageProgress: MessageFns<PullImageProgress> = {
             message.error = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.pullId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5456,6 +6065,11 @@ export const PullImageProgress: MessageFns<PullImageProgress> = {
       total: isSet(object.total) ? globalThis.Number(object.total) : 0,
       completed: isSet(object.completed) ? globalThis.Boolean(object.completed) : false,
       error: isSet(object.error) ? globalThis.String(object.error) : "",
+      pullId: isSet(object.pullId)
+        ? globalThis.String(object.pullId)
+        : isSet(object.pull_id)
+        ? globalThis.String(object.pull_id)
+        : "",
     };
   },
 
@@ -5476,6 +6090,9 @@ export const PullImageProgress: MessageFns<PullImageProgress> = {
     if (message.error !== "") {
       obj.error = message.error;
     }
+    if (message.pullId !== "") {
+      obj.pullId = message.pullId;
+    }
     return obj;
   },
 
@@ -5489,6 +6106,7 @@ export const PullImageProgress: MessageFns<PullImageProgress> = {
     message.total = object.total ?? 0;
     message.completed = object.completed ?? false;
     message.error = object.error ?? "";
+    message.pullId = object.pullId ?? "";
     return message;
   },
 };

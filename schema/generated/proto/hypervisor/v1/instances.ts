@@ -53,6 +53,10 @@ export interface ApplyInstanceRequest {
   madeBefore: boolean;
   /** Take over this one, which the agent did not make (a domain's UUID or a container's id). */
   adoptNativeId: string;
+  /** SUSPENDED: its memory goes to the host's disk. */
+  suspendToDisk: boolean;
+  /** DELETED: its disks stay, because it runs elsewhere on the same ones. */
+  keepDisks: boolean;
 }
 
 export interface ApplyInstanceResponse {
@@ -147,6 +151,8 @@ function createBaseApplyInstanceRequest(): ApplyInstanceRequest {
     restarts: 0,
     madeBefore: false,
     adoptNativeId: "",
+    suspendToDisk: false,
+    keepDisks: false,
   };
 }
 
@@ -193,6 +199,12 @@ export const ApplyInstanceRequest: MessageFns<ApplyInstanceRequest> = {
     }
     if (message.adoptNativeId !== "") {
       writer.uint32(114).string(message.adoptNativeId);
+    }
+    if (message.suspendToDisk !== false) {
+      writer.uint32(120).bool(message.suspendToDisk);
+    }
+    if (message.keepDisks !== false) {
+      writer.uint32(128).bool(message.keepDisks);
     }
     return writer;
   },
@@ -322,6 +334,22 @@ export const ApplyInstanceRequest: MessageFns<ApplyInstanceRequest> = {
             message.adoptNativeId = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.suspendToDisk = reader.bool();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.keepDisks = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -374,6 +402,16 @@ export const ApplyInstanceRequest: MessageFns<ApplyInstanceRequest> = {
         : isSet(object.adopt_native_id)
         ? globalThis.String(object.adopt_native_id)
         : "",
+      suspendToDisk: isSet(object.suspendToDisk)
+        ? globalThis.Boolean(object.suspendToDisk)
+        : isSet(object.suspend_to_disk)
+        ? globalThis.Boolean(object.suspend_to_disk)
+        : false,
+      keepDisks: isSet(object.keepDisks)
+        ? globalThis.Boolean(object.keepDisks)
+        : isSet(object.keep_disks)
+        ? globalThis.Boolean(object.keep_disks)
+        : false,
     };
   },
 
@@ -421,6 +459,12 @@ export const ApplyInstanceRequest: MessageFns<ApplyInstanceRequest> = {
     if (message.adoptNativeId !== "") {
       obj.adoptNativeId = message.adoptNativeId;
     }
+    if (message.suspendToDisk !== false) {
+      obj.suspendToDisk = message.suspendToDisk;
+    }
+    if (message.keepDisks !== false) {
+      obj.keepDisks = message.keepDisks;
+    }
     return obj;
   },
 
@@ -447,6 +491,8 @@ export const ApplyInstanceRequest: MessageFns<ApplyInstanceRequest> = {
     message.restarts = object.restarts ?? 0;
     message.madeBefore = object.madeBefore ?? false;
     message.adoptNativeId = object.adoptNativeId ?? "";
+    message.suspendToDisk = object.suspendToDisk ?? false;
+    message.keepDisks = object.keepDisks ?? false;
     return message;
   },
 };
