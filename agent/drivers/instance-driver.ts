@@ -1,4 +1,9 @@
 import type { InstanceSpec, InstanceType } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { ConsoleDriver } from "./console-driver.ts";
+import type { ImageDriver } from "./image-driver.ts";
+import type { MigrationDriver } from "./migration-driver.ts";
+import type { SnapshotDriver } from "./snapshot-driver.ts";
+import type { StorageDriver } from "./storage-driver.ts";
 
 /** An instance that the agent makes and keeps: all that a driver needs to know to build it. */
 export interface InstancePlan {
@@ -92,6 +97,12 @@ export interface InstanceDriver {
   readonly name: string;
   readonly types: readonly InstanceType[];
   readonly available: boolean;
+  /** What it can do beyond life cycles; null: that is not for this driver. */
+  readonly consoles: ConsoleDriver | null;
+  readonly images: ImageDriver | null;
+  readonly storage: StorageDriver | null;
+  readonly snapshots: SnapshotDriver | null;
+  readonly migrations: MigrationDriver | null;
   /** Never throws: what cannot be asked is not supported, and says why. Cheap: probes are cached. */
   support(signal: AbortSignal): Promise<TypeSupport[]>;
   list(signal: AbortSignal): Promise<NativeInstance[]>;
@@ -109,12 +120,16 @@ export interface InstanceDriver {
   requestStop(ref: Ref, signal: AbortSignal): Promise<void>;
   /** Powers off, or kills. */
   kill(ref: Ref, signal: AbortSignal): Promise<void>;
-  suspend(ref: Ref, signal: AbortSignal): Promise<void>;
+  /** `toDisk`: its memory is written to the host's disk and freed; `resume` goes on from there. FAILED_PRECONDITION where that cannot be. */
+  suspend(ref: Ref, signal: AbortSignal, options?: { toDisk: boolean }): Promise<void>;
   resume(ref: Ref, signal: AbortSignal): Promise<void>;
   /** Makes CPUs, memory and disks what the plan says. */
   resize(plan: InstancePlan, signal: AbortSignal): Promise<void>;
-  /** Removes all that belongs to it, also what is half made: domain or container, disks, seed, filters. Stops it first. */
-  remove(ref: Ref, signal: AbortSignal): Promise<void>;
+  /**
+   * Removes all that belongs to it, also what is half made: domain or container, disks, seed, filters. Stops it first. `keepDisks`: another host
+   * runs it on the same ones.
+   */
+  remove(ref: Ref, signal: AbortSignal, options?: { keepDisks: boolean }): Promise<void>;
   /** Leaves the mark on one that others made. */
   adopt(nativeId: string, mark: InstanceMark, signal: AbortSignal): Promise<void>;
   /** Of those that run; one call for all. */

@@ -1,4 +1,4 @@
-import { FleetError } from "../../platform/errors/fleet-error.ts";
+import { FleetError, notFound } from "../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { Resources } from "../../schema/generated/proto/hypervisor/v1/common.ts";
 import { InstanceType } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
@@ -9,12 +9,12 @@ import { Slots } from "../drivers/shared/slots.ts";
 import { waitAtMost } from "../libvirt/wait.ts";
 import { BootId } from "./boot-id.ts";
 import { Census } from "./census.ts";
-import type { HostDrivers } from "./host-drivers.ts";
+import type { Found, HostDrivers } from "./host-drivers.ts";
 import { HostWatch } from "./host-watch.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { deletedObservation } from "./observation.ts";
 import { RecordCell } from "./record-cell.ts";
-import { staleGeneration, type Tombstone } from "./take-desired.ts";
+import { type InstanceRecord, staleGeneration, type Tombstone } from "./take-desired.ts";
 import { InstanceWorker, type Workshop } from "./worker.ts";
 
 export interface KeeperOptions {
@@ -120,6 +120,20 @@ export class InstanceKeeper {
     } finally {
       this.#dropIfGone(worker);
     }
+  }
+
+  /**
+   * Does something with an instance between the steps of its life cycle. Throws NOT_FOUND where the host has no such instance, FAILED_PRECONDITION
+   * (StaleGeneration) for another placement, UNAVAILABLE.
+   */
+  async exclusively<T>(
+    { instanceId, generation }: { instanceId: string; generation: number },
+    work: (found: Found, record: InstanceRecord) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const worker = this.#workers.get(instanceId);
+    if (worker === undefined) throw notFound("Instance", instanceId);
+    return await worker.exclusively(generation, work, signal);
   }
 
   /** All that the node has. `tombstones`: those removed whose end is to be told, too. */

@@ -75,8 +75,12 @@ async function invoke({ step, drivers, found, record, onActivity, signal }: Call
       return undefined;
     case "remove":
       // What is half made has no native id, and may be any driver's.
-      if (found !== null) await driver.remove(ref, signal);
-      else await Promise.all(drivers.map((one) => one.remove({ instanceId: desired.instanceId }, signal)));
+      if (found !== null) await driver.remove(ref, signal, { keepDisks: desired.keepDisks });
+      else
+        await Promise.all(drivers.map((one) => one.remove({ instanceId: desired.instanceId }, signal, { keepDisks: desired.keepDisks })));
+      return undefined;
+    case "suspend":
+      await driver.suspend(ref, signal, { toDisk: desired.suspendToDisk });
       return undefined;
     default:
       await driver[step](ref, signal);

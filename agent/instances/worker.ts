@@ -1,9 +1,9 @@
-import { FleetError } from "../../platform/errors/fleet-error.ts";
+import { FleetError, notFound } from "../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import { InstanceState, InstanceType } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type { ApplyInstanceRequest, InstanceObservation } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import type { NativeInstance } from "../drivers/instance-driver.ts";
-import type { Slots } from "../drivers/shared/slots.ts";
+import { Slots } from "../drivers/shared/slots.ts";
 import type { Found, HostDrivers } from "./host-drivers.ts";
 import { type ManagedView, managedObservation, viewBeforeLook } from "./observation.ts";
 import type { Plan } from "./plan-draft.ts";
@@ -13,7 +13,7 @@ import type { RecordCell } from "./record-cell.ts";
 import { RetryGate } from "./retry-gate.ts";
 import { afterFailure, afterStep } from "./step-outcome.ts";
 import { carryOut } from "./steps.ts";
-import type { InstanceRecord } from "./take-desired.ts";
+import { type InstanceRecord, staleGeneration } from "./take-desired.ts";
 import { Telling } from "./telling.ts";
 
 /** What all workers of a node share. */
@@ -50,6 +50,8 @@ export class InstanceWorker {
   #isDirty = false;
   #running: Promise<void> | null = null;
   #timer: NodeJS.Timeout | undefined;
+  /** One at a time: a step of its own, or what is asked of it beside its life cycle. */
+  readonly #turn = new Slots(1);
   #step: { kind: FailedStep; desired: ApplyInstanceRequest; overtaken: AbortController } | null = null;
   readonly #looked = Promise.withResolvers<void>();
 
@@ -99,6 +101,28 @@ export class InstanceWorker {
     });
   }
 
+  /**
+   * Does what is not part of its life cycle (a snapshot, a device, a move) between its steps. While it lasts, none is made. Throws NOT_FOUND where
+   * there is no such instance on the host, FAILED_PRECONDITION (StaleGeneration) for another placement.
+   */
+  async exclusively<T>(generation: number, work: (found: Found, record: InstanceRecord) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { drivers } = this.#shop;
+    const either = AbortSignal.any([signal, this.#shop.signal]);
+    const use = async () => {
+      const { record } = this.cell;
+      if (record === null) throw notFound("Instance", this.cell.instanceId);
+      if (record.desired.generation !== generation) throw staleGeneration(record.desired.generation);
+      const found = await drivers.find(record, either);
+      if (found === null) throw notFound("Instance", this.cell.instanceId);
+      return await work(found, record);
+    };
+    try {
+      return await this.#turn.use(use, either, () => undefined);
+    } finally {
+      this.wake();
+    }
+  }
+
   /** The driver is back: what failed for it is tried at once. */
   retryNow(): void {
     this.#gate.open();
@@ -125,7 +149,11 @@ export class InstanceWorker {
     while (this.#isDirty && !this.#shop.signal.aborted) {
       this.#isDirty = false;
       try {
-        await this.#advance();
+        await this.#turn.use(
+          () => this.#advance(),
+          this.#shop.signal,
+          () => undefined,
+        );
       } catch (thrown) {
         if (this.#shop.signal.aborted) return;
         this.#waitForBetter(FleetError.from(thrown));

@@ -92,6 +92,11 @@ export type Hook = (point: string, signal: AbortSignal) => Promise<void>;
 export class MemoryDriver implements InstanceDriver {
   readonly name = "memory";
   readonly types: readonly InstanceType[];
+  readonly consoles = null;
+  readonly images = null;
+  readonly storage = null;
+  readonly snapshots = null;
+  readonly migrations = null;
   available = true;
   readonly calls: string[] = [];
   readonly #host: MemoryHost;

@@ -43,6 +43,11 @@ export interface ContainerDriverOptions {
 export class ContainerDriver implements InstanceDriver {
   readonly name = "containers";
   readonly types = [InstanceType.CONTAINER];
+  readonly consoles = null;
+  readonly images = null;
+  readonly storage = null;
+  readonly snapshots = null;
+  readonly migrations = null;
   readonly #host: EngineHost;
   readonly #watch: EngineWatch;
   readonly #pulls: ImagePulls;

@@ -48,6 +48,11 @@ export interface LibvirtDriverOptions {
 export class LibvirtDriver implements InstanceDriver {
   readonly name = "libvirt";
   readonly types = [InstanceType.VM, InstanceType.MICROVM];
+  readonly consoles = null;
+  readonly images = null;
+  readonly storage = null;
+  readonly snapshots = null;
+  readonly migrations = null;
   readonly #client: LibvirtClient;
   readonly #follower: DomainFollower;
   readonly #index: DomainIndex;
