@@ -6,6 +6,7 @@ import type { AgentDirectory } from "../../kit/agents/agent-directory.ts";
 import type { EventLog } from "../../kit/events/event-log.ts";
 import type { Store } from "../../kit/store/orm.ts";
 import type { ComputeConfig } from "../config.ts";
+import { AgentCommands } from "./agents/agent-commands.ts";
 import { AllocationDrift } from "./allocation-drift.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { FleetView } from "./fleet-view.ts";
@@ -36,6 +37,8 @@ export interface ComputeServicesParts {
 
 /** All that the two faces call, wired together. */
 export class ComputeServices {
+  /** Calls to agents that change something, or stream. */
+  readonly commands: AgentCommands;
   readonly queries: InstanceQueries;
   readonly creation: InstanceCreation;
   readonly requests: InstanceRequests;
@@ -55,6 +58,7 @@ export class ComputeServices {
     const writer = new InstanceWriter(store);
     const fleet = new FleetView(directory);
     const agents = new AgentCalls({ directory, pool, metrics, limits: config.agentCalls });
+    this.commands = new AgentCommands({ directory, pool, metrics });
     this.queries = new InstanceQueries(store, log);
     this.creation = new InstanceCreation({ writer, fleet, config });
     this.requests = new InstanceRequests(writer, fleet);

@@ -1,5 +1,5 @@
 import type { TsProtoServiceDefinition } from "nice-grpc";
-import { FleetError, notFound } from "../../../platform/errors/fleet-error.ts";
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { ChannelPool } from "../../../platform/grpc/channel-pool.ts";
 import type { FleetCallOptions, GrpcClient } from "../../../platform/grpc/client.ts";
 import type { Metrics } from "../../../platform/observability/metrics.ts";
@@ -7,7 +7,8 @@ import { type RequestContext, remainingMs } from "../../../platform/request-cont
 import { RequestScope } from "../request-scope.ts";
 import { Semaphore } from "../semaphore.ts";
 import type { AgentDirectory } from "./agent-directory.ts";
-import { callTarget, type NodeRecord, refusal } from "./node-record.ts";
+import { agentFailure, knownNode } from "./agent-failure.ts";
+import { callTarget, type NodeRecord } from "./node-record.ts";
 import { SharedCalls } from "./shared-calls.ts";
 
 export interface AgentCallLimits {
@@ -61,7 +62,7 @@ export class AgentCalls {
     call: CallAgent<Service, T>,
     subject = "",
   ): Promise<T> {
-    const record = this.#find(nodeId);
+    const record = knownNode(this.#options.directory, nodeId);
     const target = callTarget(record);
     const agentId = record.agentId ?? "";
     return this.#shared.run(`${nodeId} ${method} ${subject}`, ctx.signal, async (signal) => {
@@ -73,20 +74,13 @@ export class AgentCalls {
         this.#calls.inc({ method, outcome: "OK" });
         return answer;
       } catch (error) {
-        const failure = toRefusal(FleetError.from(error), record);
+        const failure = agentFailure(FleetError.from(error), record);
         // An agent that was restarted is reached by the next call, not when the channel's back-off is over.
         if (failure.code === "UNAVAILABLE") this.#options.pool.drop(target);
         this.#calls.inc({ method, outcome: failure.reason ?? failure.code });
         throw failure;
       }
     });
-  }
-
-  #find(nodeId: string): NodeRecord {
-    const record = this.#options.directory.get(nodeId);
-    if (record) return record;
-    if (!this.#options.directory.synced) throw refusal("DirectoryNotReady", "The nodes are not known yet: try again shortly.", { nodeId });
-    throw notFound("Node", nodeId);
   }
 
   /** Waits for its turn with this agent and with all, and gives the call what is left of the time. */
@@ -107,12 +101,4 @@ export class AgentCalls {
       if (agent.taken === 0 && agent.waiting === 0) this.#agents.delete(agentId);
     }
   }
-}
-
-/** What the caller is told: an agent that is slow or away is a fact about the node, not a failure of the request. */
-function toRefusal(error: FleetError, record: NodeRecord): FleetError {
-  if (error.code === "DEADLINE_EXCEEDED") return refusal("AgentTimeout", "The node's agent did not answer in time.", record);
-  if (error.code === "UNAVAILABLE" && error.reason === undefined)
-    return refusal("AgentUnreachable", "The node's agent cannot be reached.", record);
-  return error;
 }
