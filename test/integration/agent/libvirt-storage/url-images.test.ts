@@ -443,7 +443,8 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
 
   it("survive a libvirtd that is killed in the middle: the instance is tried again", async () => {
     const before = await urlFiles();
-    const url = server.serve("/disk", image, { chunkDelayMs: 500 });
+    // Long enough that the transfer cannot be over before the daemon is.
+    const url = server.serve("/disk", image, { chunkDelayMs: 5_000 });
     const prepared = expect(prepare(url)).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await until(async () => (await urlFiles()).length > before.length, "the volume that is written to");
     await host.daemon.kill();
