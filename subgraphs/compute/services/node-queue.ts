@@ -34,6 +34,8 @@ export class NodeQueue {
   readonly #resting = new Map<string, Pause>();
   #nodePause: Pause | null = null;
   #timer: NodeJS.Timeout | undefined;
+  /** When it was last looked what may be told. */
+  #filledAt = 0;
   #loading: Promise<void> | null = null;
   #again = false;
   #stopped = false;
@@ -77,6 +79,7 @@ export class NodeQueue {
 
   async #fill(): Promise<void> {
     const now = performance.now();
+    this.#filledAt = now;
     if (!this.#parts.isReachable() || (this.#nodePause !== null && this.#nodePause.until > now)) return;
     const free = this.#parts.config.perNode - this.#telling.size;
     if (free <= 0) return;
@@ -124,11 +127,12 @@ export class NodeQueue {
     if (this.#stopped) return;
     const now = performance.now();
     for (const [id, { until }] of this.#resting) if (until + this.#parts.config.longestPauseMs * 2 < now) this.#resting.delete(id);
+    // A pause that held something back then may be over by now.
     const ends = [...this.#resting.values(), ...(this.#nodePause ? [this.#nodePause] : [])]
       .map(({ until }) => until)
-      .filter((until) => until > now);
+      .filter((until) => until > this.#filledAt);
     if (ends.length > 0) {
-      this.#timer = setTimeout(() => this.wake(), Math.ceil(Math.min(...ends) - now));
+      this.#timer = setTimeout(() => this.wake(), Math.max(0, Math.ceil(Math.min(...ends) - now)));
       this.#timer.unref();
     } else if (this.#telling.size === 0 && this.#resting.size === 0 && this.#nodePause === null) this.#parts.onIdle();
   }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile, truncate, writeFile } from "node:fs/promises";
+import { readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -443,10 +443,14 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
 
   it("survive a libvirtd that is killed in the middle: the instance is tried again", async () => {
     const before = await urlFiles();
-    // Long enough that the transfer cannot be over before the daemon is.
-    const url = server.serve("/disk", image, { chunkDelayMs: 5_000 });
+    const url = server.serve("/disk", image, { chunkDelayMs: 500 });
     const prepared = expect(prepare(url)).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    await until(async () => (await urlFiles()).length > before.length, "the volume that is written to");
+    // Before the first byte a new connection would do.
+    const written = async () => {
+      const name = (await urlFiles()).find((one) => !before.includes(one));
+      return name !== undefined && (await stat(join(host.images, name))).size > 0;
+    };
+    await until(written, "the volume that is written to");
     await host.daemon.kill();
     await host.daemon.start();
     await prepared;
