@@ -1,3 +1,6 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Deployment } from "../support/deployment.ts";
 import { NATS_URL } from "../support/peer-addresses.ts";
@@ -9,10 +12,11 @@ import { runLifecycleCampaign } from "./lifecycle-campaign.ts";
 import { LifecycleLab } from "./lifecycle-lab.ts";
 import { runScaleCampaign } from "./scale-campaign.ts";
 
-const USAGE = `Usage: npm run campaign -- kill [--kills 20] | lifecycles [--lifecycles 300] [--kills 30] | scale [--agents 5000] [--steady 180]
+const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | lifecycles [--lifecycles 300] [--kills 30] | scale [--agents 5000] [--steady 180]
 
   kill   the parts as processes on PostgreSQL and NATS, each killed with SIGKILL so many times under load
   lifecycles  VMs, microVMs and containers on a real host, while agent, compute, libvirtd and podman are killed so many times each
+  events  the event log's randomised tests with all of their seeds: SIGKILL, lost NATS, clients that reconnect, retention
   scale  simulated agents with a certificate and a connection each; what joining, reporting and coming back cost
 
 SEED=N repeats a run.`;
@@ -55,7 +59,19 @@ async function lifecycles(): Promise<void> {
   await runLifecycleCampaign({ ask, host, victims, lifecycles: count, kills, seed, say: (line) => console.log(line) });
 }
 
+/** The tests themselves, as vitest runs them. */
+async function events(): Promise<void> {
+  const vitest = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
+  const child = spawn(process.execPath, [vitest, "run", "--project", "integration", "test/integration/kit/events"], {
+    stdio: "inherit",
+    env: { ...process.env, FLEETGRAPH_CAMPAIGN: "1" },
+  });
+  const [code] = (await once(child, "exit")) as [number | null];
+  process.exitCode = code ?? 1;
+}
+
 if (positionals[0] === "kill") await kill();
+else if (positionals[0] === "events") await events();
 else if (positionals[0] === "lifecycles") await lifecycles();
 else if (positionals[0] === "scale") {
   await runScaleCampaign({ agents: Number(values.agents), steadySeconds: Number(values.steady), say: (line) => console.log(line) });
