@@ -1,12 +1,13 @@
 import { seedOfRun } from "./random.ts";
 
 /** True for the long version of the randomised tests: FLEETGRAPH_CAMPAIGN=1. */
-export const CAMPAIGN = process.env.FLEETGRAPH_CAMPAIGN === "1";
+const CAMPAIGN = process.env.FLEETGRAPH_CAMPAIGN === "1";
 
 /** Seeds of one randomised test, printed: a few in `npm test`, `whole` in a campaign; one alone where `SEED` is set. */
 export function seeds(test: string, whole = 20): number[] {
   const first = seedOfRun();
-  const total = process.env.SEED === undefined ? (CAMPAIGN ? whole : Math.ceil(whole / 5)) : 1;
+  const many = CAMPAIGN ? whole : Math.ceil(whole / 5);
+  const total = process.env.SEED === undefined ? many : 1;
   process.stdout.write(`${test}: seeds ${first}${total > 1 ? `…${first + total - 1}` : ""}\n`);
   return Array.from({ length: total }, (_, index) => first + index);
 }
