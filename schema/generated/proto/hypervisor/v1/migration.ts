@@ -50,6 +50,25 @@ export interface CheckDestinationResponse {
   bytesToCopy: number;
 }
 
+export interface BeginSourceRequest {
+  nodeId: string;
+  migrationId: string;
+  instanceId: string;
+  /** Of the placement on this node. */
+  generation: number;
+  /** As CheckDestination said. */
+  copiesDisks: boolean;
+}
+
+export interface BeginSourceResponse {
+  /** Base64; handed on to PrepareDestination. */
+  sourceCookie: string;
+  /** As it runs. */
+  domainXml: string;
+  /** As it is defined. */
+  persistentXml: string;
+}
+
 export interface PrepareDestinationRequest {
   nodeId: string;
   migrationId: string;
@@ -60,9 +79,10 @@ export interface PrepareDestinationRequest {
   copiesDisks: boolean;
   /** At least 32 random characters: who brings it may use the tunnel. */
   ticket: string;
-  /** What BeginSource gave; see DescribeSourceResponse. */
+  /** What BeginSource gave. */
   sourceCookie: string;
   domainXml: string;
+  persistentXml: string;
 }
 
 export interface PrepareDestinationResponse {
@@ -88,7 +108,7 @@ export interface PerformSourceRequest {
   maxDowntimeMs: number;
   /** Bytes per second; 0: no limit. */
   bandwidthBps: number;
-  /** The guest may be paused if it changes memory faster than it is copied, after this many seconds; 0: never. */
+  /** A guest that changes memory faster than it is copied is slowed down, and after this many seconds it may stand still as long as it takes; 0: neither. */
   autoConvergeSeconds: number;
 }
 
@@ -107,6 +127,8 @@ export interface FinishDestinationRequest {
   instanceId: string;
   cancelled: boolean;
   cookie: string;
+  /** Of the placement on this node. */
+  generation: number;
 }
 
 export interface FinishDestinationResponse {
@@ -122,6 +144,8 @@ export interface ConfirmSourceRequest {
   instanceId: string;
   cancelled: boolean;
   cookie: string;
+  /** Of the placement on this node, the one that ends. */
+  generation: number;
 }
 
 export interface ConfirmSourceResponse {
@@ -136,7 +160,7 @@ export interface InspectMigrationRequest {
 }
 
 export interface InspectMigrationResponse {
-  /** ABSENT, INCOMING, RUNNING, PAUSED, STOPPED. */
+  /** ABSENT; INCOMING: it waits for the guest; RUNNING; PAUSED: at the source after `PerformSource`, until it is confirmed; STOPPED. */
   state: string;
   /** Of the mark that it carries; 0: none. */
   generation: number;
@@ -727,6 +751,268 @@ export const CheckDestinationResponse: MessageFns<CheckDestinationResponse> = {
   },
 };
 
+function createBaseBeginSourceRequest(): BeginSourceRequest {
+  return { nodeId: "", migrationId: "", instanceId: "", generation: 0, copiesDisks: false };
+}
+
+export const BeginSourceRequest: MessageFns<BeginSourceRequest> = {
+  encode(message: BeginSourceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.migrationId !== "") {
+      writer.uint32(18).string(message.migrationId);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(26).string(message.instanceId);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(32).int64(message.generation);
+    }
+    if (message.copiesDisks !== false) {
+      writer.uint32(40).bool(message.copiesDisks);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginSourceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginSourceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.migrationId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.copiesDisks = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BeginSourceRequest {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      migrationId: isSet(object.migrationId)
+        ? globalThis.String(object.migrationId)
+        : isSet(object.migration_id)
+        ? globalThis.String(object.migration_id)
+        : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      copiesDisks: isSet(object.copiesDisks)
+        ? globalThis.Boolean(object.copiesDisks)
+        : isSet(object.copies_disks)
+        ? globalThis.Boolean(object.copies_disks)
+        : false,
+    };
+  },
+
+  toJSON(message: BeginSourceRequest): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.migrationId !== "") {
+      obj.migrationId = message.migrationId;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.copiesDisks !== false) {
+      obj.copiesDisks = message.copiesDisks;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BeginSourceRequest>): BeginSourceRequest {
+    return BeginSourceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BeginSourceRequest>): BeginSourceRequest {
+    const message = createBaseBeginSourceRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.migrationId = object.migrationId ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.generation = object.generation ?? 0;
+    message.copiesDisks = object.copiesDisks ?? false;
+    return message;
+  },
+};
+
+function createBaseBeginSourceResponse(): BeginSourceResponse {
+  return { sourceCookie: "", domainXml: "", persistentXml: "" };
+}
+
+export const BeginSourceResponse: MessageFns<BeginSourceResponse> = {
+  encode(message: BeginSourceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceCookie !== "") {
+      writer.uint32(10).string(message.sourceCookie);
+    }
+    if (message.domainXml !== "") {
+      writer.uint32(18).string(message.domainXml);
+    }
+    if (message.persistentXml !== "") {
+      writer.uint32(26).string(message.persistentXml);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginSourceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginSourceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sourceCookie = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.domainXml = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.persistentXml = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BeginSourceResponse {
+    return {
+      sourceCookie: isSet(object.sourceCookie)
+        ? globalThis.String(object.sourceCookie)
+        : isSet(object.source_cookie)
+        ? globalThis.String(object.source_cookie)
+        : "",
+      domainXml: isSet(object.domainXml)
+        ? globalThis.String(object.domainXml)
+        : isSet(object.domain_xml)
+        ? globalThis.String(object.domain_xml)
+        : "",
+      persistentXml: isSet(object.persistentXml)
+        ? globalThis.String(object.persistentXml)
+        : isSet(object.persistent_xml)
+        ? globalThis.String(object.persistent_xml)
+        : "",
+    };
+  },
+
+  toJSON(message: BeginSourceResponse): unknown {
+    const obj: any = {};
+    if (message.sourceCookie !== "") {
+      obj.sourceCookie = message.sourceCookie;
+    }
+    if (message.domainXml !== "") {
+      obj.domainXml = message.domainXml;
+    }
+    if (message.persistentXml !== "") {
+      obj.persistentXml = message.persistentXml;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BeginSourceResponse>): BeginSourceResponse {
+    return BeginSourceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BeginSourceResponse>): BeginSourceResponse {
+    const message = createBaseBeginSourceResponse();
+    message.sourceCookie = object.sourceCookie ?? "";
+    message.domainXml = object.domainXml ?? "";
+    message.persistentXml = object.persistentXml ?? "";
+    return message;
+  },
+};
+
 function createBasePrepareDestinationRequest(): PrepareDestinationRequest {
   return {
     nodeId: "",
@@ -738,6 +1024,7 @@ function createBasePrepareDestinationRequest(): PrepareDestinationRequest {
     ticket: "",
     sourceCookie: "",
     domainXml: "",
+    persistentXml: "",
   };
 }
 
@@ -769,6 +1056,9 @@ export const PrepareDestinationRequest: MessageFns<PrepareDestinationRequest> = 
     }
     if (message.domainXml !== "") {
       writer.uint32(74).string(message.domainXml);
+    }
+    if (message.persistentXml !== "") {
+      writer.uint32(82).string(message.persistentXml);
     }
     return writer;
   },
@@ -858,6 +1148,14 @@ export const PrepareDestinationRequest: MessageFns<PrepareDestinationRequest> = 
             message.domainXml = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.persistentXml = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -905,6 +1203,11 @@ export const PrepareDestinationRequest: MessageFns<PrepareDestinationRequest> = 
         : isSet(object.domain_xml)
         ? globalThis.String(object.domain_xml)
         : "",
+      persistentXml: isSet(object.persistentXml)
+        ? globalThis.String(object.persistentXml)
+        : isSet(object.persistent_xml)
+        ? globalThis.String(object.persistent_xml)
+        : "",
     };
   },
 
@@ -937,6 +1240,9 @@ export const PrepareDestinationRequest: MessageFns<PrepareDestinationRequest> = 
     if (message.domainXml !== "") {
       obj.domainXml = message.domainXml;
     }
+    if (message.persistentXml !== "") {
+      obj.persistentXml = message.persistentXml;
+    }
     return obj;
   },
 
@@ -954,6 +1260,7 @@ export const PrepareDestinationRequest: MessageFns<PrepareDestinationRequest> = 
     message.ticket = object.ticket ?? "";
     message.sourceCookie = object.sourceCookie ?? "";
     message.domainXml = object.domainXml ?? "";
+    message.persistentXml = object.persistentXml ?? "";
     return message;
   },
 };
@@ -1501,7 +1808,7 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
 };
 
 function createBaseFinishDestinationRequest(): FinishDestinationRequest {
-  return { nodeId: "", migrationId: "", instanceId: "", cancelled: false, cookie: "" };
+  return { nodeId: "", migrationId: "", instanceId: "", cancelled: false, cookie: "", generation: 0 };
 }
 
 export const FinishDestinationRequest: MessageFns<FinishDestinationRequest> = {
@@ -1520,6 +1827,9 @@ export const FinishDestinationRequest: MessageFns<FinishDestinationRequest> = {
     }
     if (message.cookie !== "") {
       writer.uint32(42).string(message.cookie);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(48).int64(message.generation);
     }
     return writer;
   },
@@ -1577,6 +1887,14 @@ export const FinishDestinationRequest: MessageFns<FinishDestinationRequest> = {
             message.cookie = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1608,6 +1926,7 @@ export const FinishDestinationRequest: MessageFns<FinishDestinationRequest> = {
         : "",
       cancelled: isSet(object.cancelled) ? globalThis.Boolean(object.cancelled) : false,
       cookie: isSet(object.cookie) ? globalThis.String(object.cookie) : "",
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
     };
   },
 
@@ -1628,6 +1947,9 @@ export const FinishDestinationRequest: MessageFns<FinishDestinationRequest> = {
     if (message.cookie !== "") {
       obj.cookie = message.cookie;
     }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
     return obj;
   },
 
@@ -1641,6 +1963,7 @@ export const FinishDestinationRequest: MessageFns<FinishDestinationRequest> = {
     message.instanceId = object.instanceId ?? "";
     message.cancelled = object.cancelled ?? false;
     message.cookie = object.cookie ?? "";
+    message.generation = object.generation ?? 0;
     return message;
   },
 };
@@ -1751,7 +2074,7 @@ export const FinishDestinationResponse: MessageFns<FinishDestinationResponse> = 
 };
 
 function createBaseConfirmSourceRequest(): ConfirmSourceRequest {
-  return { nodeId: "", migrationId: "", instanceId: "", cancelled: false, cookie: "" };
+  return { nodeId: "", migrationId: "", instanceId: "", cancelled: false, cookie: "", generation: 0 };
 }
 
 export const ConfirmSourceRequest: MessageFns<ConfirmSourceRequest> = {
@@ -1770,6 +2093,9 @@ export const ConfirmSourceRequest: MessageFns<ConfirmSourceRequest> = {
     }
     if (message.cookie !== "") {
       writer.uint32(42).string(message.cookie);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(48).int64(message.generation);
     }
     return writer;
   },
@@ -1827,6 +2153,14 @@ export const ConfirmSourceRequest: MessageFns<ConfirmSourceRequest> = {
             message.cookie = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1858,6 +2192,7 @@ export const ConfirmSourceRequest: MessageFns<ConfirmSourceRequest> = {
         : "",
       cancelled: isSet(object.cancelled) ? globalThis.Boolean(object.cancelled) : false,
       cookie: isSet(object.cookie) ? globalThis.String(object.cookie) : "",
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
     };
   },
 
@@ -1878,6 +2213,9 @@ export const ConfirmSourceRequest: MessageFns<ConfirmSourceRequest> = {
     if (message.cookie !== "") {
       obj.cookie = message.cookie;
     }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
     return obj;
   },
 
@@ -1891,6 +2229,7 @@ export const ConfirmSourceRequest: MessageFns<ConfirmSourceRequest> = {
     message.instanceId = object.instanceId ?? "";
     message.cancelled = object.cancelled ?? false;
     message.cookie = object.cookie ?? "";
+    message.generation = object.generation ?? 0;
     return message;
   },
 };
@@ -2319,8 +2658,11 @@ export const MigrationBytes: MessageFns<MigrationBytes> = {
 
 /**
  * Live migration, served by every agent (:50052). Rights: the control plane's certificate, but for MigrationTunnelService. The control plane
- * leads: describe at the source, check and prepare at the destination, perform at the source, finish at the destination, confirm at the source.
- * Until `FinishDestination` has answered, the guest runs at the source or nowhere else; each step may be repeated, and answers the same.
+ * leads: describe at the source, check at the destination, begin at the source, prepare at the destination, perform at the source, finish at the
+ * destination, confirm at the source. Until `FinishDestination` is called the guest runs at the source or nowhere; from when it answers
+ * `running`, at the destination alone. A repeated step answers what the first one answered. What to do after a crash: `InspectMigration` at both
+ * sides; the destination says RUNNING: finish and confirm; anything else: finish and confirm with `cancelled`. A cancelled finish that answers
+ * `running` came too late: the guest runs there, go on with confirm.
  */
 export type MigrationAgentServiceDefinition = typeof MigrationAgentServiceDefinition;
 export const MigrationAgentServiceDefinition = {
@@ -2345,7 +2687,22 @@ export const MigrationAgentServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Makes the destination's disks where they are copied, and waits for the guest. */
+    /**
+     * Opens the attempt at the source: from then on nothing else is done with the guest. It is forgotten where no `PerformSource` follows within two
+     * minutes, and ended by `ConfirmSource`. CONFLICT (MigrationUnderWay) while another attempt has the instance.
+     */
+    beginSource: {
+      name: "BeginSource",
+      requestType: BeginSourceRequest as typeof BeginSourceRequest,
+      requestStream: false,
+      responseType: BeginSourceResponse as typeof BeginSourceResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Makes the destination's disks where they are copied, and waits for the guest. Forgotten, and all that was made removed, where nothing follows
+     * within ten minutes.
+     */
     prepareDestination: {
       name: "PrepareDestination",
       requestType: PrepareDestinationRequest as typeof PrepareDestinationRequest,
@@ -2404,7 +2761,18 @@ export interface MigrationAgentServiceImplementation<CallContextExt = {}> {
     request: CheckDestinationRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<CheckDestinationResponse>>;
-  /** Makes the destination's disks where they are copied, and waits for the guest. */
+  /**
+   * Opens the attempt at the source: from then on nothing else is done with the guest. It is forgotten where no `PerformSource` follows within two
+   * minutes, and ended by `ConfirmSource`. CONFLICT (MigrationUnderWay) while another attempt has the instance.
+   */
+  beginSource(
+    request: BeginSourceRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<BeginSourceResponse>>;
+  /**
+   * Makes the destination's disks where they are copied, and waits for the guest. Forgotten, and all that was made removed, where nothing follows
+   * within ten minutes.
+   */
   prepareDestination(
     request: PrepareDestinationRequest,
     context: CallContext & CallContextExt,
@@ -2442,7 +2810,18 @@ export interface MigrationAgentServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<CheckDestinationRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<CheckDestinationResponse>;
-  /** Makes the destination's disks where they are copied, and waits for the guest. */
+  /**
+   * Opens the attempt at the source: from then on nothing else is done with the guest. It is forgotten where no `PerformSource` follows within two
+   * minutes, and ended by `ConfirmSource`. CONFLICT (MigrationUnderWay) while another attempt has the instance.
+   */
+  beginSource(
+    request: DeepPartial<BeginSourceRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<BeginSourceResponse>;
+  /**
+   * Makes the destination's disks where they are copied, and waits for the guest. Forgotten, and all that was made removed, where nothing follows
+   * within ten minutes.
+   */
   prepareDestination(
     request: DeepPartial<PrepareDestinationRequest>,
     options?: CallOptions & CallOptionsExt,
