@@ -63,6 +63,9 @@ export const STORAGE_POOL_STATES = ["INACTIVE", "BUILDING", "RUNNING", "DEGRADED
 
 /** What a change applies to; CURRENT is the running domain, or else its definition. */
 export const AFFECT = { CURRENT: 0, LIVE: 1, CONFIG: 2 };
+/** For domainGetXmlDesc; without INACTIVE, what a running domain is now. */
+export const DOMAIN_XML = { SECURE: 1, INACTIVE: 2, MIGRATABLE: 8 };
+export const BLOCK_RESIZE = { BYTES: 1 };
 /** For domainSetMemoryFlags and domainSetVcpusFlags, besides AFFECT. */
 export const MAXIMUM = 4;
 /** AUTODESTROY ends the domain with the connection that started it: it is for domainCreateXml alone, which uses the client's. */
@@ -98,3 +101,18 @@ export const LIST_NETWORKS = { INACTIVE: 1, ACTIVE: 2, PERSISTENT: 4, TRANSIENT:
 export const LIST_POOLS = { INACTIVE: 1, ACTIVE: 2, PERSISTENT: 4, TRANSIENT: 8 };
 /** For domainInterfaceAddresses. */
 export const ADDRESS_SOURCE = { LEASE: 0, AGENT: 1, ARP: 2 };
+/** For the phases of a migration, those at the destination without ABORT_ON_ERROR and AUTO_CONVERGE. */
+export const MIGRATE = {
+  LIVE: 1,
+  PEER2PEER: 2,
+  PERSIST_DEST: 8,
+  UNDEFINE_SOURCE: 16,
+  PAUSED: 32,
+  NON_SHARED_DISK: 64,
+  CHANGE_PROTECTION: 256,
+  UNSAFE: 512,
+  ABORT_ON_ERROR: 4096,
+  AUTO_CONVERGE: 8192,
+};
+/** For domainGetXmlDesc. */
+export const DOMAIN_XML = { SECURE: 1, INACTIVE: 2, MIGRATABLE: 8 };

@@ -23,6 +23,12 @@ export const CONNECTION_PROCEDURES = {
     { emulatorbin: optionalString, arch: optionalString, machine: optionalString, virttype: optionalString, flags },
     { capabilities: string },
   ),
+  /** A guest with this <cpu> on this host: 0 cannot run, 1 has exactly what the host gives, 2 has less than that. */
+  connectCompareHypervisorCpu: low(
+    393,
+    { emulator: optionalString, arch: optionalString, machine: optionalString, virttype: optionalString, xmlCpu: string, flags },
+    { result: int },
+  ),
   /** `stats`: bits of DOMAIN_STATS, 0 for all that the daemon knows. No `doms` means every domain. */
   connectGetAllDomainStats: low(344, { doms: list(domain), stats: uint, flags }, { retStats: list(domainStats) }),
 
