@@ -115,4 +115,3 @@ export const MIGRATE = {
   AUTO_CONVERGE: 8192,
 };
 /** For domainGetXmlDesc. */
-export const DOMAIN_XML = { SECURE: 1, INACTIVE: 2, MIGRATABLE: 8 };
