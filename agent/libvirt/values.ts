@@ -114,4 +114,3 @@ export const MIGRATE = {
   ABORT_ON_ERROR: 4096,
   AUTO_CONVERGE: 8192,
 };
-/** For domainGetXmlDesc. */
