@@ -1,5 +1,6 @@
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { InstancePlan } from "../instance-driver.ts";
+import { activityOf } from "../shared/activity.ts";
 import { precondition } from "../shared/refusals.ts";
 import { blockDevice } from "./block-device.ts";
 import { checkPlan } from "./check-plan.ts";
@@ -41,7 +42,7 @@ export async function createContainer(
   const device = await limitedDevice(limits, info);
   const config = containerConfig(plan, { info, isPodman, image, limits, mounts, networkMode: mode, blockDevice: device });
   for (let count = 1; ; count += 1) {
-    checkCommand(plan, await pulls.ensure(image, onActivity, signal));
+    checkCommand(plan, await pulls.ensure(image, (progress) => onActivity(activityOf(progress)), signal));
     const made = await make(host, plan, config, mounts, count < ATTEMPTS, signal);
     if (made !== null) return made;
   }

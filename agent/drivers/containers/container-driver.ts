@@ -1,5 +1,6 @@
 import type { Logger } from "../../../platform/observability/log.ts";
 import { InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { FindCredential } from "../image-driver.ts";
 import type {
   DriverListener,
   InstanceDriver,
@@ -13,6 +14,7 @@ import type {
 import { adoptContainer } from "./container-adoption.ts";
 import { createContainer } from "./container-creation.ts";
 import type { ContainerFacts } from "./container-facts.ts";
+import { ContainerImages } from "./container-images.ts";
 import type { ContainerNotes } from "./container-notes.ts";
 import { removeAll } from "./container-removal.ts";
 import { killContainer, requestStop, resumeContainer, startContainer, suspendContainer } from "./container-runs.ts";
@@ -34,6 +36,8 @@ export interface ContainerDriverOptions {
   notes: ContainerNotes;
   /** Directories of the host that containers may mount, with what is in them. */
   mountRoots: readonly string[];
+  /** Accounts for registries; without it there are none. */
+  findCredential?: FindCredential;
   log: Logger;
   pulls?: PullLimits;
   watch?: WatchLimits;
@@ -44,7 +48,7 @@ export class ContainerDriver implements InstanceDriver {
   readonly name = "containers";
   readonly types = [InstanceType.CONTAINER];
   readonly consoles = null;
-  readonly images = null;
+  readonly images: ContainerImages;
   readonly storage = null;
   readonly snapshots = null;
   readonly migrations = null;
@@ -53,10 +57,11 @@ export class ContainerDriver implements InstanceDriver {
   readonly #pulls: ImagePulls;
   readonly #support: ContainerSupport;
 
-  constructor({ socketPath, notes, mountRoots, log, pulls, watch }: ContainerDriverOptions) {
+  constructor({ socketPath, notes, mountRoots, findCredential = async () => null, log, pulls, watch }: ContainerDriverOptions) {
     this.#host = new EngineHost(new ContainerEngine(socketPath), notes, mountRoots, log);
     this.#watch = new EngineWatch(this.#host, watch);
-    this.#pulls = new ImagePulls(this.#host.engine, log, pulls);
+    this.#pulls = new ImagePulls(this.#host.engine, log, findCredential, pulls);
+    this.images = new ContainerImages(this.#host, this.#pulls);
     this.#support = new ContainerSupport(this.#host, this.#watch);
   }
 

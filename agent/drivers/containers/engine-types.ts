@@ -44,8 +44,19 @@ export interface ListedContainer {
   Names: string[];
   State: string;
   Labels?: Record<string, string> | null;
+  ImageID?: string;
   /** podman: of its process, 0 where none is known. */
   Pid?: number;
+}
+
+export interface ListedImage {
+  Id: string;
+  RepoTags?: string[] | null;
+  RepoDigests?: string[] | null;
+  /** Seconds since the epoch. */
+  Created: number;
+  Size: number;
+  Labels?: Record<string, string> | null;
 }
 
 export interface InspectedImage {

@@ -10,8 +10,16 @@ export interface CallOptions {
   body?: object;
   /** Sent instead of a body. */
   archive?: Buffer;
+  authentication?: RegistryAccount;
   /** Until the answer is complete; 30 s. */
   timeoutMs?: number;
+}
+
+/** Sent in a header of its own, for a pull. */
+export interface RegistryAccount {
+  username: string;
+  password: string;
+  serveraddress: string;
 }
 
 export interface EngineIdentity {
@@ -28,6 +36,7 @@ interface DialOptions {
   method: Method;
   options: { _query: object; _body: object };
   file?: Buffer;
+  authconfig?: RegistryAccount;
   abortSignal: AbortSignal;
   isStream: boolean;
   statusCodes: Record<number, true>;
@@ -127,12 +136,20 @@ export class ContainerEngine {
   #dial(
     method: Method,
     path: string,
-    { query, body, archive }: Omit<CallOptions, "signal">,
+    { query, body, archive, authentication }: Omit<CallOptions, "signal">,
     abortSignal: AbortSignal,
   ): Promise<IncomingMessage> {
     // dockerode sends a query that is not told apart from the body as both: environments would stand in addresses, and in logs.
     const options = { _query: { ...query }, _body: { ...body } };
-    const request = { path: `${path}?`, method, options, abortSignal, isStream: true, statusCodes: { ...GOOD } };
+    const request = {
+      path: `${path}?`,
+      method,
+      options,
+      abortSignal,
+      isStream: true,
+      statusCodes: { ...GOOD },
+      authconfig: authentication,
+    };
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     this.#modem.dial(archive === undefined ? request : { ...request, file: archive }, (error, answer) => {
       if (error) return reject(asEngineError(error));

@@ -1,13 +1,14 @@
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../../platform/observability/log.ts";
-import { fetchActivity } from "../shared/activity.ts";
+import type { FindCredential } from "../image-driver.ts";
+import { type FetchProgress, WAITING } from "../shared/activity.ts";
 import { FetchJob } from "../shared/fetch-job.ts";
 import { precondition } from "../shared/refusals.ts";
 import { Slots } from "../shared/slots.ts";
-import type { ContainerEngine } from "./engine.ts";
+import type { ContainerEngine, RegistryAccount } from "./engine.ts";
 import { attempt, EngineRefusal, orNull } from "./engine-errors.ts";
 import type { InspectedImage } from "./engine-types.ts";
-import { isImageId } from "./image-reference.ts";
+import { isImageId, registryOf } from "./image-reference.ts";
 import { jsonLines } from "./json-lines.ts";
 
 interface PullProgress {
@@ -34,27 +35,33 @@ export class ImagePulls {
   readonly #log: Logger;
   readonly #limits: PullLimits;
   readonly #slots: Slots;
+  readonly #findCredential: FindCredential;
   readonly #jobs = new Map<string, FetchJob<InspectedImage>>();
   readonly #closing = new AbortController();
 
-  constructor(engine: ContainerEngine, log: Logger, limits: PullLimits = PULL_LIMITS) {
+  constructor(engine: ContainerEngine, log: Logger, findCredential: FindCredential, limits: PullLimits = PULL_LIMITS) {
     this.#engine = engine;
     this.#log = log;
     this.#limits = limits;
+    this.#findCredential = findCredential;
     this.#slots = new Slots(limits.concurrent);
   }
 
   /** One that is there is used as it is. `reference` is as imageReference gives it. FAILED_PRECONDITION ImagePullFailed. */
-  async ensure(reference: string, onActivity: (activity: string) => void, signal: AbortSignal): Promise<InspectedImage> {
+  async ensure(reference: string, onProgress: (progress: FetchProgress) => void, signal: AbortSignal): Promise<InspectedImage> {
+    const there = await this.#find(reference, signal);
+    return there ?? (await this.pull(reference, onProgress, signal));
+  }
+
+  /** Asks the registry, also for one that is there: its tag may have moved. Who comes while it is fetched waits for the same. */
+  async pull(reference: string, onProgress: (progress: FetchProgress) => void, signal: AbortSignal): Promise<InspectedImage> {
+    if (isImageId(reference))
+      throw failed(reference, "it is not on this host, and an image's id is nothing that a registry could be asked for");
     for (;;) {
       signal.throwIfAborted();
-      const there = await this.#find(reference, signal);
-      if (there !== null) return there;
-      if (isImageId(reference))
-        throw failed(reference, "it is not on this host, and an image's id is nothing that a registry could be asked for");
       if (this.#closing.signal.aborted) throw new FleetError("UNAVAILABLE", "The agent is stopping.");
       const job = this.#jobs.get(reference) ?? this.#begin(reference);
-      if (!job.givenUp) return await job.wait(onActivity, signal);
+      if (!job.givenUp) return await job.wait(onProgress, signal);
       await job.over;
     }
   }
@@ -68,7 +75,7 @@ export class ImagePulls {
 
   #begin(reference: string): FetchJob<InspectedImage> {
     const job = new FetchJob((tell, signal) => {
-      const waiting = () => tell("waiting for other images to be fetched");
+      const waiting = () => tell(WAITING);
       return this.#slots.use(() => this.#pull(reference, tell, signal), signal, waiting);
     });
     this.#jobs.set(reference, job);
@@ -76,10 +83,10 @@ export class ImagePulls {
     return job;
   }
 
-  async #pull(reference: string, tell: (activity: string) => void, caller: AbortSignal): Promise<InspectedImage> {
+  async #pull(reference: string, tell: (progress: FetchProgress) => void, caller: AbortSignal): Promise<InspectedImage> {
     const startedAt = performance.now();
     this.#log.info({ image: reference }, "fetching an image");
-    tell("fetching the image");
+    tell({ status: "downloading", currentBytes: 0, totalBytes: null });
     const late = new AbortController();
     const total = setTimeout(() => late.abort(tooLong(reference, this.#limits.totalTimeoutMs)), this.#limits.totalTimeoutMs);
     try {
@@ -97,23 +104,37 @@ export class ImagePulls {
     return image;
   }
 
-  async #follow(reference: string, tell: (activity: string) => void, late: AbortController, signal: AbortSignal): Promise<void> {
+  async #follow(reference: string, tell: (progress: FetchProgress) => void, late: AbortController, signal: AbortSignal): Promise<void> {
     const { idleTimeoutMs } = this.#limits;
     const idle = setTimeout(() => late.abort(tooLong(reference, idleTimeoutMs)), idleTimeoutMs);
     try {
       const progress = new PullSum();
-      const answer = await this.#engine.open("POST", "/images/create", { signal, query: { fromImage: reference } });
+      const authentication = await this.#authentication(reference, signal);
+      const answer = await this.#engine.open("POST", "/images/create", { signal, query: { fromImage: reference }, ...authentication });
       for await (const line of jsonLines<PullProgress>(answer)) {
         idle.refresh();
         // The answer has begun as a good one: what went wrong since stands in it.
         if (line.error !== undefined) throw new EngineRefusal(200, line.error);
         const { received, total } = progress.add(line);
-        if (total > 0) tell(fetchActivity(received, total));
+        if (total > 0) tell({ status: received < total ? "downloading" : "unpacking", currentBytes: received, totalBytes: total });
       }
     } catch (error) {
       throw error instanceof EngineRefusal || error instanceof FleetError || signal.aborted ? error : brokenOff(error);
     } finally {
       clearTimeout(idle);
+    }
+  }
+
+  /** Where the control plane cannot be asked for an account, the registry may do without one. */
+  async #authentication(reference: string, signal: AbortSignal): Promise<{ authentication?: RegistryAccount }> {
+    const registry = registryOf(reference);
+    try {
+      const credential = await this.#findCredential(registry, signal);
+      return credential === null ? {} : { authentication: { ...credential, serveraddress: registry } };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#log.info({ registry, err: error }, "whether there is an account for a registry is not known: it is asked without one");
+      return {};
     }
   }
 
@@ -141,6 +162,10 @@ export class PullSum {
 }
 
 function failed(reference: string, why: string): FleetError {
+  if (/unauthorized|authentication required|access (to the resource is )?denied|\b40[13]\b/i.test(why)) {
+    const message = `The image ${reference} was refused by its registry: ${why}. Give an account with setRegistryCredential for ${registryOf(reference)}, and see that its name is right.`;
+    return precondition("ImagePullUnauthorized", message, { field: "spec.image" });
+  }
   const hint = /server gave HTTP response to HTTPS client/.test(why)
     ? " The registry speaks plain HTTP: allow that for it on the host, for podman in /etc/containers/registries.conf (insecure = true), for Docker in /etc/docker/daemon.json (insecure-registries)."
     : "";

@@ -39,6 +39,11 @@ export function isImageId(reference: string): boolean {
   return DIGEST.test(reference);
 }
 
+/** `host` or `host:port` of a reference in full. */
+export function registryOf(reference: string): string {
+  return reference.slice(0, reference.indexOf("/"));
+}
+
 /** The first word is a registry where it looks like a host's name: "localhost", or with a dot or a port. */
 function split(name: string): { registry: string; path: string } {
   const slash = name.indexOf("/");

@@ -1,26 +1,44 @@
+/** How far the fetch of an image is. */
+export interface FetchProgress {
+  status: "waiting" | "downloading" | "unpacking" | "checking";
+  currentBytes: number;
+  /** Null: not known. */
+  totalBytes: number | null;
+}
+
+export const WAITING: FetchProgress = { status: "waiting", currentBytes: 0, totalBytes: null };
+
 const EVERY_MS = 500;
 
-/** Tells what takes long: at most twice a second, and nothing twice in a row. */
-export class Activity {
-  readonly #tell: (activity: string) => void;
-  #last = "";
+/** Tells how far something is: at most twice a second, a new status at once, and nothing twice in a row. */
+export class Pace {
+  readonly #tell: (progress: FetchProgress) => void;
+  #last: FetchProgress | null = null;
   #at = Number.NEGATIVE_INFINITY;
 
-  constructor(tell: (activity: string) => void) {
+  constructor(tell: (progress: FetchProgress) => void) {
     this.#tell = tell;
   }
 
-  say(activity: string): void {
+  say(progress: FetchProgress): void {
     const now = performance.now();
-    if (activity === this.#last || now - this.#at < EVERY_MS) return;
-    this.#last = activity;
+    const isNew = progress.status !== this.#last?.status;
+    if (!isNew && (now - this.#at < EVERY_MS || isSame(progress, this.#last))) return;
+    this.#last = progress;
     this.#at = now;
-    this.#tell(activity);
+    this.#tell(progress);
   }
 }
 
-/** "fetching the image: 42 %", or how much is there where nobody knows how much will be. */
-export function fetchActivity(received: number, total: number | null): string {
-  if (total === null || total === 0) return `fetching the image: ${Math.floor(received / 2 ** 20)} MiB`;
-  return `fetching the image: ${Math.floor((received / total) * 100)} %`;
+/** For people: "fetching the image: 42 %", or how much is there where nobody knows how much will be. */
+export function activityOf({ status, currentBytes, totalBytes }: FetchProgress): string {
+  if (status === "waiting") return "waiting for other images to be fetched";
+  if (status === "checking") return "checking the image";
+  const doing = status === "unpacking" ? "unpacking the image" : "fetching the image";
+  if (totalBytes !== null && totalBytes > 0) return `${doing}: ${Math.floor((currentBytes / totalBytes) * 100)} %`;
+  return currentBytes === 0 ? doing : `${doing}: ${Math.floor(currentBytes / 2 ** 20)} MiB`;
+}
+
+function isSame(a: FetchProgress, b: FetchProgress | null): boolean {
+  return a.currentBytes === b?.currentBytes && a.totalBytes === b.totalBytes;
 }

@@ -1,6 +1,6 @@
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { waitAtMost } from "../../libvirt/wait.ts";
-import { Activity } from "./activity.ts";
+import { type FetchProgress, Pace } from "./activity.ts";
 
 /** One piece of work that several wait for; given up when nobody waits any more. */
 export class FetchJob<T> {
@@ -8,11 +8,11 @@ export class FetchJob<T> {
   readonly over: Promise<void>;
   readonly #result: Promise<T>;
   readonly #controller = new AbortController();
-  readonly #waiting = new Set<Activity>();
-  #activity: string | null = null;
+  readonly #waiting = new Set<Pace>();
+  #progress: FetchProgress | null = null;
 
-  constructor(work: (tell: (activity: string) => void, signal: AbortSignal) => Promise<T>) {
-    this.#result = work((activity) => this.#tell(activity), this.#controller.signal);
+  constructor(work: (tell: (progress: FetchProgress) => void, signal: AbortSignal) => Promise<T>) {
+    this.#result = work((progress) => this.#tell(progress), this.#controller.signal);
     this.over = this.#result.then(
       () => undefined,
       () => undefined,
@@ -24,10 +24,10 @@ export class FetchJob<T> {
     return this.#controller.signal.aborted;
   }
 
-  async wait(onActivity: (activity: string) => void, signal: AbortSignal): Promise<T> {
-    const listener = new Activity(onActivity);
+  async wait(onProgress: (progress: FetchProgress) => void, signal: AbortSignal): Promise<T> {
+    const listener = new Pace(onProgress);
     this.#waiting.add(listener);
-    if (this.#activity !== null) listener.say(this.#activity);
+    if (this.#progress !== null) listener.say(this.#progress);
     try {
       return await waitAtMost(this.#result, Number.POSITIVE_INFINITY, signal, () => new Error("never"));
     } finally {
@@ -40,8 +40,8 @@ export class FetchJob<T> {
     this.#controller.abort(new FleetError("CANCELLED", "Nobody waits for the image any more."));
   }
 
-  #tell(activity: string): void {
-    this.#activity = activity;
-    for (const listener of this.#waiting) listener.say(activity);
+  #tell(progress: FetchProgress): void {
+    this.#progress = progress;
+    for (const listener of this.#waiting) listener.say(progress);
   }
 }

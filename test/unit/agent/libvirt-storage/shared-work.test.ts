@@ -1,11 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { SharedLock } from "../../../../agent/drivers/libvirt/storage/shared-lock.ts";
-import { Activity, fetchActivity } from "../../../../agent/drivers/shared/activity.ts";
+import { activityOf, type FetchProgress, Pace, WAITING } from "../../../../agent/drivers/shared/activity.ts";
 import { FetchJob } from "../../../../agent/drivers/shared/fetch-job.ts";
 import { Slots } from "../../../../agent/drivers/shared/slots.ts";
 
 const never = new AbortController().signal;
 const ignored = () => undefined;
+
+const fetched = (currentBytes: number, totalBytes: number | null): FetchProgress => ({ status: "downloading", currentBytes, totalBytes });
 
 /** Lets all that is ready go on. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
@@ -20,22 +22,31 @@ describe("what takes long", () => {
 
   it("is told twice a second at most, and not twice in the same words", () => {
     const said: string[] = [];
-    const activity = new Activity((text) => said.push(text));
+    const pace = new Pace((progress) => said.push(activityOf(progress)));
     for (let ms = 0; ms < 2000; ms += 10) {
-      activity.say(fetchActivity(Math.floor(ms / 1000), 2));
+      pace.say(fetched(Math.floor(ms / 1000), 2));
       vi.advanceTimersByTime(10);
     }
     expect(said).toEqual(["fetching the image: 0 %", "fetching the image: 50 %"]);
     for (let ms = 0; ms < 1000; ms += 10) {
-      activity.say(`${ms}`);
+      pace.say(fetched(ms, 1000));
       vi.advanceTimersByTime(10);
     }
     expect(said).toHaveLength(4);
   });
 
+  it("is told at once where something else is done", () => {
+    const said: string[] = [];
+    const pace = new Pace(({ status }) => said.push(status));
+    for (const status of ["waiting", "downloading", "unpacking", "checking"] as const) pace.say({ ...WAITING, status });
+    expect(said).toEqual(["waiting", "downloading", "unpacking", "checking"]);
+  });
+
   it("is a share of what will come, or else what is there", () => {
-    expect(fetchActivity(999, 1000)).toBe("fetching the image: 99 %");
-    expect(fetchActivity(3.9 * 2 ** 20, null)).toBe("fetching the image: 3 MiB");
+    expect(activityOf(fetched(999, 1000))).toBe("fetching the image: 99 %");
+    expect(activityOf(fetched(3.9 * 2 ** 20, null))).toBe("fetching the image: 3 MiB");
+    expect(activityOf(fetched(0, null))).toBe("fetching the image");
+    expect(activityOf({ status: "unpacking", currentBytes: 1, totalBytes: 4 })).toBe("unpacking the image: 25 %");
   });
 });
 
@@ -43,16 +54,16 @@ describe("a job that several wait for", () => {
   it("tells all of them, also what was told before they came", async () => {
     const work = Promise.withResolvers<string>();
     const job = new FetchJob((tell) => {
-      setImmediate(() => tell("half"));
+      setImmediate(() => tell(fetched(1, 2)));
       return work.promise;
     });
-    const said: string[][] = [[], []];
-    const first = job.wait((text) => said[0]?.push(text), never);
+    const said: FetchProgress[][] = [[], []];
+    const first = job.wait((progress) => said[0]?.push(progress), never);
     await settle();
-    const second = job.wait((text) => said[1]?.push(text), never);
+    const second = job.wait((progress) => said[1]?.push(progress), never);
     work.resolve("image");
     expect(await Promise.all([first, second])).toEqual(["image", "image"]);
-    expect(said).toEqual([["half"], ["half"]]);
+    expect(said).toEqual([[fetched(1, 2)], [fetched(1, 2)]]);
   });
 
   it("goes on as long as one waits, and is given up with the last", async () => {
