@@ -26,6 +26,8 @@ export const DOMAIN_DEVICE_PROCEDURES = {
   domainAttachDeviceFlags: low(160, { dom, xml: string, flags }),
   domainDetachDeviceFlags: low(161, { dom, xml: string, flags }),
   domainUpdateDeviceFlags: low(174, { dom, xml: string, flags }),
+  /** Asks the guest of a running domain to let go of the device, and waits some seconds for it. */
+  domainDetachDeviceAlias: long(392, { dom, alias: string, flags }),
 
   /** In KiB, or in bytes with BLOCK_RESIZE.BYTES. */
   domainBlockResize: low(251, { dom, disk: string, size: uhyper, flags }),
