@@ -12,13 +12,16 @@ import type { Retention } from "../kit/events/retention.ts";
 import { createSubgraphHandler, type StoppableHandler } from "../kit/graphql/handler.ts";
 import { openStore, type Store } from "../kit/store/orm.ts";
 import { type ComputeConfig, DEFAULT_COMPUTE_CONFIG } from "./config.ts";
+import { FormerPlacement } from "./entities/former-placement.ts";
 import { Instance } from "./entities/instance.ts";
 import { InstanceLabel } from "./entities/instance-label.ts";
+import { InstanceMove } from "./entities/instance-move.ts";
 import { NodeReport } from "./entities/node-report.ts";
 import { NodeReservation } from "./entities/node-reservation.ts";
 import { computeService } from "./grpc/compute-service.ts";
 import { instanceReportService } from "./grpc/instance-report-service.ts";
 import { CreateInstances20261128 } from "./migrations/create-instances.ts";
+import { CreateMoves20261206 } from "./migrations/create-moves.ts";
 import { type ComputeContext, computeContext } from "./resolvers/compute-context.ts";
 import { computeSchema } from "./schema.ts";
 import { ComputeServices } from "./services/compute-services.ts";
@@ -116,8 +119,8 @@ export function computeSdl(): string {
 
 /** The database with its migrations run. */
 export function openComputeStore(url: string, log: Logger): Promise<Store> {
-  const entities = [Instance, InstanceLabel, NodeReservation, NodeReport];
-  return openStore({ name: NAME, url, entities, migrations: [CreateInstances20261128], log });
+  const entities = [Instance, InstanceLabel, NodeReservation, NodeReport, InstanceMove, FormerPlacement];
+  return openStore({ name: NAME, url, entities, migrations: [CreateInstances20261128, CreateMoves20261206], log });
 }
 
 /** Counted when the metrics are read. */

@@ -50,6 +50,10 @@ export class Instance implements InstanceRecord {
   @Property({ type: new BigIntType("number") })
   generation!: number;
 
+  /** The highest that any of its placements was given since it can be moved, also one that came to nothing. */
+  @Property({ type: new BigIntType("number") })
+  highestGeneration!: number;
+
   /** Grows with each request; what the agent is told carries it. */
   @Property({ type: new BigIntType("number") })
   revision!: number;

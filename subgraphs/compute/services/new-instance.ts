@@ -92,6 +92,7 @@ function blank(name: string, type: InstanceType, spec: InstanceSpec) {
     errorMessage: null,
     activity: null,
     made: false,
+    highestGeneration: 0,
     appliedRevision: 0,
     restarts: 0,
     force: false,

@@ -73,8 +73,10 @@ export async function balance(em: EntityManager, nodeId: string): Promise<boolea
   return rows.length > 0;
 }
 
-const SUMS = `select node_id, ${COLUMNS.map((column) => `sum(${column}) as ${column}`).join(", ")} from instance
-  where managed = true and state <> 'DELETED'`;
+/** By the instances that are placed there, and by those that are on their way there. */
+const SUMS = `select node_id, ${COLUMNS.map((column) => `sum(${column}) as ${column}`).join(", ")} from (
+  select node_id, ${COLUMNS.join(", ")} from instance where managed = true and state <> 'DELETED'
+  union all select target_node_id as node_id, ${COLUMNS.join(", ")} from instance_move) held where true`;
 
 function ensureRow(em: EntityManager, nodeId: string): Promise<unknown> {
   return em.execute(

@@ -1,0 +1,39 @@
+import "reflect-metadata";
+import { BigIntType } from "@mikro-orm/core";
+import { Entity, PrimaryKey, Property } from "@mikro-orm/decorators/legacy";
+
+/**
+ * An instance that is on its way to another node, from the reservation there to the commit or the way back. While the row is there, the task
+ * alone decides what becomes of the instance: nobody else tells either agent anything, and what they report is left aside.
+ */
+@Entity({ tableName: "instance_move" })
+export class InstanceMove {
+  @PrimaryKey({ type: "string" })
+  instanceId!: string;
+
+  @Property({ type: "string" })
+  taskId!: string;
+
+  @Property({ type: "string" })
+  sourceNodeId!: string;
+
+  @Property({ type: "string" })
+  targetNodeId!: string;
+
+  /** Of the placement on the target. */
+  @Property({ type: new BigIntType("number") })
+  generation!: number;
+
+  /** What is reserved on the target. */
+  @Property({ type: "integer" })
+  cpuCores!: number;
+
+  @Property({ type: new BigIntType("number") })
+  memoryBytes!: number;
+
+  @Property({ type: new BigIntType("number") })
+  diskBytes!: number;
+
+  @Property({ type: "integer" })
+  gpuCount!: number;
+}
