@@ -32,3 +32,9 @@ export function requireRole(identity: Identity | null, role: Role): asserts iden
     throw new FleetError("FORBIDDEN", `This needs the role ${role}.`, { details: { requiredRole: role } });
   }
 }
+
+/** For records and messages that others may read. */
+export function callerName(identity: Identity): string {
+  if (identity.kind === "user") return identity.subject;
+  return identity.kind === "agent" ? "the agent" : identity.name;
+}

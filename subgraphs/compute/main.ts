@@ -18,10 +18,12 @@ import { InstanceLabel } from "./entities/instance-label.ts";
 import { InstanceMove } from "./entities/instance-move.ts";
 import { NodeReport } from "./entities/node-report.ts";
 import { NodeReservation } from "./entities/node-reservation.ts";
+import { Task } from "./entities/task.ts";
 import { computeService } from "./grpc/compute-service.ts";
 import { instanceReportService } from "./grpc/instance-report-service.ts";
 import { CreateInstances20261128 } from "./migrations/create-instances.ts";
 import { CreateMoves20261206 } from "./migrations/create-moves.ts";
+import { CreateTasks20261205 } from "./migrations/create-tasks.ts";
 import { type ComputeContext, computeContext } from "./resolvers/compute-context.ts";
 import { computeSchema } from "./schema.ts";
 import { ComputeServices } from "./services/compute-services.ts";
@@ -119,8 +121,8 @@ export function computeSdl(): string {
 
 /** The database with its migrations run. */
 export function openComputeStore(url: string, log: Logger): Promise<Store> {
-  const entities = [Instance, InstanceLabel, NodeReservation, NodeReport, InstanceMove, FormerPlacement];
-  return openStore({ name: NAME, url, entities, migrations: [CreateInstances20261128, CreateMoves20261206], log });
+  const entities = [Instance, InstanceLabel, NodeReservation, NodeReport, Task, InstanceMove, FormerPlacement];
+  return openStore({ name: NAME, url, entities, migrations: [CreateInstances20261128, CreateTasks20261205, CreateMoves20261206], log });
 }
 
 /** Counted when the metrics are read. */

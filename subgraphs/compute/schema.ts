@@ -1,11 +1,16 @@
 import { buildSubgraph, type SubgraphSchema } from "../kit/graphql/build-subgraph.ts";
 import type { ComputeContext } from "./resolvers/compute-context.ts";
+import { CONSOLE_FIELDS } from "./resolvers/consoles/console-fields.ts";
+import { ConsoleMutationsResolver } from "./resolvers/consoles/console-mutations.ts";
+import { ConsoleOutputResolver } from "./resolvers/consoles/console-output.ts";
 import { InstanceEventsResolver } from "./resolvers/instance-events.ts";
 import { INSTANCE_FIELDS } from "./resolvers/instance-fields.ts";
 import { InstanceMutationsResolver } from "./resolvers/instance-mutations.ts";
 import { InstanceQueriesResolver, resolveInstanceReference } from "./resolvers/instance-queries.ts";
 import { InstanceStatsResolver } from "./resolvers/instance-stats.ts";
 import { NodeInstancesResolver, resolveNodeReference } from "./resolvers/node-instances.ts";
+import { TaskEventsResolver } from "./resolvers/tasks/task-events.ts";
+import { resolveTaskReference, TASK_QUERIES } from "./resolvers/tasks/task-queries.ts";
 
 /** The subgraph's schema. Needs no database: services come with the context. */
 export function computeSchema(): SubgraphSchema {
@@ -17,7 +22,12 @@ export function computeSchema(): SubgraphSchema {
       InstanceEventsResolver,
       InstanceStatsResolver,
       NodeInstancesResolver,
+      ...CONSOLE_FIELDS,
+      ConsoleMutationsResolver,
+      ConsoleOutputResolver,
+      ...TASK_QUERIES,
+      TaskEventsResolver,
     ],
-    references: { Instance: resolveInstanceReference, Node: resolveNodeReference },
+    references: { Instance: resolveInstanceReference, Node: resolveNodeReference, Task: resolveTaskReference },
   });
 }

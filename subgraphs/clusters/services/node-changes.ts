@@ -1,5 +1,4 @@
-import { requireRole } from "../../../platform/auth/identity.ts";
-import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import { callerName, requireRole } from "../../../platform/auth/identity.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import { checkId } from "../../kit/input-checks.ts";
 import type { Node } from "../entities/node.ts";
@@ -43,7 +42,7 @@ export class NodeChanges {
     requireAgentOrAdmin(ctx.identity);
     const conditions = checkConditions(rawConditions);
     const status = !rawStatus && conditions.length > 0 ? null : checkStatus(rawStatus);
-    const by = callerName(ctx);
+    const by = callerName(ctx.identity);
     return this.#change(
       id,
       (node) => (status === null ? applyConditions(node, conditions, new Date()) : applyByHand(node, status, conditions, by, new Date())),
@@ -61,11 +60,4 @@ export class NodeChanges {
       return nodes.change(node, () => change(node));
     });
   }
-}
-
-/** For a message that everybody may read. */
-function callerName({ identity }: RequestContext): string {
-  if (identity === null) throw new FleetError("UNAUTHENTICATED", "A token is needed.");
-  if (identity.kind === "user") return identity.subject;
-  return identity.kind === "agent" ? "the agent" : identity.name;
 }

@@ -1,21 +1,27 @@
 import DataLoader from "dataloader";
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import type { SubgraphContext } from "../../kit/graphql/context.ts";
 import type { ComputeServices } from "../services/compute-services.ts";
+import type { ConsoleSessionView } from "../services/consoles/console-types.ts";
 import type { InstanceSecrets, InstanceView } from "../services/instance-types.ts";
 import type { NodeInstanceTotals } from "../services/node-instance-totals.ts";
 import type { TypeSupport } from "../services/report-input.ts";
 import type { Readable, StatsOutcome } from "../services/stats-reads.ts";
+import type { TaskView } from "../services/tasks/task-types.ts";
 
 /** What the resolvers of this subgraph find in their context. All loaders are by id, and give null where there is none. */
 export interface ComputeContext extends SubgraphContext {
   readonly services: ComputeServices;
   readonly instances: DataLoader<string, InstanceView | null>;
+  readonly tasks: DataLoader<string, TaskView | null>;
   readonly secrets: DataLoader<string, InstanceSecrets | null>;
   /** One call per node, however many of its instances a request asks for. */
   readonly stats: DataLoader<Readable, StatsOutcome, string>;
   readonly nodeTotals: DataLoader<string, NodeInstanceTotals>;
   readonly typeSupport: DataLoader<string, TypeSupport[] | null>;
+  /** By the node's id: one call per node, however many of its instances a request asks for. */
+  readonly consoles: DataLoader<string, ConsoleSessionView[]>;
 }
 
 const BATCH = { maxBatchSize: 500 };
@@ -27,9 +33,16 @@ export function computeContext(services: ComputeServices, request: RequestContex
     request,
     services,
     instances: new DataLoader((ids) => queries.getMany(request, ids), BATCH),
+    tasks: new DataLoader((ids) => services.tasks.getMany(request, ids), BATCH),
     secrets: new DataLoader((ids) => queries.secrets(request, ids), BATCH),
     stats: new DataLoader((instances) => services.stats.read(request, instances), { ...BATCH, cacheKeyFn: ({ id }) => id }),
     nodeTotals: new DataLoader((nodeIds) => queries.nodeTotals(request, nodeIds), BATCH),
     typeSupport: new DataLoader((nodeIds) => queries.typeSupport(request, nodeIds), BATCH),
+    consoles: new DataLoader((nodeIds) => Promise.all(nodeIds.map((id) => services.consoles.ofNode(request, id).catch(asError))), BATCH),
   };
+}
+
+/** For a loader whose keys fail each for itself. */
+function asError(error: unknown): Error {
+  return FleetError.from(error);
 }

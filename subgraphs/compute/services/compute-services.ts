@@ -8,6 +8,7 @@ import type { Store } from "../../kit/store/orm.ts";
 import type { ComputeConfig } from "../config.ts";
 import { AgentCommands } from "./agents/agent-commands.ts";
 import { AllocationDrift } from "./allocation-drift.ts";
+import { Consoles } from "./consoles/consoles.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { FleetView } from "./fleet-view.ts";
 import { GoneNodes } from "./gone-nodes.ts";
@@ -20,6 +21,9 @@ import { InstanceWriter } from "./instance-writer.ts";
 import { periodically } from "./periodic.ts";
 import { StatsReads } from "./stats-reads.ts";
 import { StatsSampler } from "./stats-sampler.ts";
+import { TaskQueries } from "./tasks/task-queries.ts";
+import { TaskRequests } from "./tasks/task-requests.ts";
+import { TaskRunner } from "./tasks/task-runner.ts";
 
 export interface ComputeServicesParts {
   store: Store;
@@ -43,6 +47,11 @@ export class ComputeServices {
   readonly creation: InstanceCreation;
   readonly requests: InstanceRequests;
   readonly reports: InstanceReports;
+  readonly consoles: Consoles;
+  readonly tasks: TaskQueries;
+  readonly taskRequests: TaskRequests;
+  /** Handlers are registered with it here, before it starts. */
+  readonly taskRunner: TaskRunner;
   readonly stats: StatsReads;
   readonly sampler: StatsSampler;
   readonly dispatcher: Dispatcher;
@@ -69,9 +78,13 @@ export class ComputeServices {
       log: ctx.log,
       onLeftover: (leftover) => this.dispatcher.remove(leftover),
     });
+    this.consoles = new Consoles({ queries: this.queries, commands: this.commands, agents });
+    this.tasks = new TaskQueries(store, log);
+    this.taskRequests = new TaskRequests(writer);
+    this.taskRunner = new TaskRunner({ ctx, writer, log, metrics, config: config.tasks });
     this.stats = new StatsReads(agents);
     this.sampler = new StatsSampler({ ctx, store, reads: this.stats, tickMs: config.sampleTickMs });
-    this.housekeeping = new Housekeeping(ctx, writer, config.deletedRetentionMs);
+    this.housekeeping = new Housekeeping(ctx, writer, { deletedMs: config.deletedRetentionMs, tasksMs: config.tasks.retentionMs });
     this.drift = new AllocationDrift({ ctx, store, directory, clusters, config });
     this.#goneNodes = new GoneNodes(ctx, writer, directory);
   }
@@ -79,6 +92,7 @@ export class ComputeServices {
   start(): void {
     const { ctx, config } = this.#parts;
     this.dispatcher.start();
+    this.taskRunner.start();
     this.#loops = Promise.all([
       periodically(ctx, "housekeeping", config.housekeepingMs, () => this.housekeeping.round()),
       periodically(ctx, "looking after nodes that left", config.housekeepingMs, () => this.#goneNodes.round()),
@@ -88,6 +102,7 @@ export class ComputeServices {
 
   /** After the signal of the context. */
   async stop(): Promise<void> {
+    await this.taskRunner.stop();
     await this.sampler.stop();
     await this.#loops;
     await this.#goneNodes.stop();

@@ -3,25 +3,33 @@ import { Instance } from "../entities/instance.ts";
 import { InstanceLabel } from "../entities/instance-label.ts";
 import type { InstanceWriter } from "./instance-writer.ts";
 import { balance, findUnbalanced } from "./reservations.ts";
+import { dropEndedTasks } from "./tasks/task-retention.ts";
 
 /** Instances that are dropped in one transaction. */
 const BATCH = 500;
+
+/** How long deleted instances and ended tasks can still be read, in milliseconds. */
+export interface RetentionTimes {
+  deletedMs: number;
+  tasksMs: number;
+}
 
 /** What is looked after now and then. Several replicas may do the same. */
 export class Housekeeping {
   readonly #ctx: RequestContext;
   readonly #writer: InstanceWriter;
-  readonly #retentionMs: number;
+  readonly #retention: RetentionTimes;
 
-  constructor(ctx: RequestContext, writer: InstanceWriter, retentionMs: number) {
+  constructor(ctx: RequestContext, writer: InstanceWriter, retention: RetentionTimes) {
     this.#ctx = ctx;
     this.#writer = writer;
-    this.#retentionMs = retentionMs;
+    this.#retention = retention;
   }
 
   async round(): Promise<void> {
     await this.#balanceReservations();
     await this.#dropDeleted();
+    await dropEndedTasks(this.#ctx, this.#writer, this.#retention.tasksMs);
   }
 
   /** Makes every reservation the sum of its node's instances. They never differ but for a bug, or for a hand in the database. */
@@ -34,7 +42,7 @@ export class Housekeeping {
 
   /** Drops deleted instances that have been kept for long enough. */
   async #dropDeleted(): Promise<void> {
-    const before = new Date(Date.now() - this.#retentionMs);
+    const before = new Date(Date.now() - this.#retention.deletedMs);
     for (let dropped = BATCH; dropped === BATCH && !this.#ctx.signal.aborted; ) {
       dropped = await this.#writer.transaction(async ({ em }) => {
         const old = await em.find(Instance, { deletedAt: { $lt: before } }, { fields: ["id"], limit: BATCH });

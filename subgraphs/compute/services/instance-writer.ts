@@ -38,11 +38,12 @@ export class InstanceTransaction {
   readonly em: EntityManager;
   /** Nodes whose agents have something to be told once this is committed. */
   readonly pending = new Set<string>();
-  readonly #emit: Transaction["emit"];
+  /** Of other streams than the instances'. */
+  readonly emit: Transaction["emit"];
 
   constructor({ em, emit }: Transaction) {
     this.em = em;
-    this.#emit = emit;
+    this.emit = emit;
   }
 
   /** Instances to be changed, by id: nobody else changes them until the transaction ends. */
@@ -66,7 +67,7 @@ export class InstanceTransaction {
     const after = { ...changed, updatedAt: instance.updatedAt.toISOString() };
     if (before.state !== "DELETED") {
       const type = after.state === "DELETED" ? "DELETED" : "MODIFIED";
-      this.#emit(INSTANCE_STREAM, { type, objectId: instance.id, object: after, previous: before });
+      this.emit(INSTANCE_STREAM, { type, objectId: instance.id, object: after, previous: before });
     }
     return after;
   }
@@ -78,7 +79,7 @@ export class InstanceTransaction {
       this.em.persist(this.em.create(InstanceLabel, { instanceId: instance.id, key, value }));
     }
     const view = instanceView(instance);
-    this.#emit(INSTANCE_STREAM, { type: "ADDED", objectId: instance.id, object: view, previous: null });
+    this.emit(INSTANCE_STREAM, { type: "ADDED", objectId: instance.id, object: view, previous: null });
     if (instance.managed) this.pending.add(instance.nodeId);
     return view;
   }
@@ -88,7 +89,7 @@ export class InstanceTransaction {
     const previous = instanceView(instance);
     const now = new Date().toISOString();
     this.em.remove(instance);
-    this.#emit(INSTANCE_STREAM, {
+    this.emit(INSTANCE_STREAM, {
       type: "DELETED",
       objectId: instance.id,
       object: { ...previous, state: "DELETED", updatedAt: now, deletedAt: now },
