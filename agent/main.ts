@@ -11,7 +11,10 @@ import { makePrivateDir } from "../platform/tls/certificate-files.ts";
 import { AgentNode } from "./agent-node.ts";
 import type { CommandHandlers } from "./control-plane/commands.ts";
 import { ControlPlaneConnection } from "./control-plane/connection.ts";
+import { imageCredentials } from "./control-plane/image-credentials.ts";
+import type { FindCredential } from "./drivers/image-driver.ts";
 import { agentService } from "./grpc/agent-service.ts";
+import { imageAgentService } from "./grpc/image-agent-service.ts";
 import { instanceAgentService } from "./grpc/instance-agent-service.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import { LocalHost } from "./host/local.ts";
@@ -42,7 +45,7 @@ export interface AgentOptions {
   /** A directory on the file system that counts as the node's disk; by default the state directory. */
   diskPath?: string;
   /** What runs its instances; without it, nothing does. Called once, when the state directory is the agent's own. */
-  openInstances?: (log: Logger) => Promise<InstanceSettings>;
+  openInstances?: (log: Logger, findCredential: FindCredential) => Promise<InstanceSettings>;
   commands?: CommandHandlers;
   log: Logger;
   metrics?: Metrics;
@@ -90,8 +93,12 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
   server.addAll([
     agentService((nodeId) => findNode(nodeId)?.host ?? null),
     instanceAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
+    imageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
   ]);
-  const instances = (await options.openInstances?.(log)) ?? { drivers: [] };
+  const instances = (await options.openInstances?.(
+    log,
+    imageCredentials(connection, () => nodes[0]?.nodeId ?? null),
+  )) ?? { drivers: [] };
   const port = await server.listen(formatHostPort(options.listen)).catch(async (error: unknown) => {
     await Promise.all(instances.drivers.map((driver) => driver.close()));
     throw error;

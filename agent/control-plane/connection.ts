@@ -5,6 +5,7 @@ import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import type { KeyPair } from "../../platform/tls/certificate-files.ts";
 import { EnrollmentServiceDefinition, InventoryServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { ClusterServiceDefinition, type ServiceEndpoint } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import { ImageCredentialServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/images.ts";
 import { InstanceReportServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { CONTROL_PEERS } from "../identity/enrollment.ts";
 import { doubtsConnection } from "./refusals.ts";
@@ -25,6 +26,7 @@ export interface Link {
   readonly enrollment: GrpcClient<typeof EnrollmentServiceDefinition>;
   readonly inventory: GrpcClient<typeof InventoryServiceDefinition>;
   readonly instances: GrpcClient<typeof InstanceReportServiceDefinition>;
+  readonly imageCredentials: GrpcClient<typeof ImageCredentialServiceDefinition>;
 }
 
 /**
@@ -95,6 +97,7 @@ export class ControlPlaneConnection {
       enrollment: grpcClient(EnrollmentServiceDefinition, channel, options),
       inventory: grpcClient(InventoryServiceDefinition, channel, options),
       instances: grpcClient(InstanceReportServiceDefinition, channel, options),
+      imageCredentials: grpcClient(ImageCredentialServiceDefinition, channel, options),
     };
     this.#links.set(address, { link, channel, silences: 0 });
     return link;

@@ -9,6 +9,7 @@ import type { InstanceSettings } from "../instances/node-instances.ts";
 import { LibvirtClient } from "../libvirt/client.ts";
 import { ContainerDriver } from "./containers/container-driver.ts";
 import { ContainerNotesFile } from "./containers/container-notes.ts";
+import type { FindCredential } from "./image-driver.ts";
 import type { InstanceDriver } from "./instance-driver.ts";
 import { LibvirtDriver } from "./libvirt/libvirt-driver.ts";
 import { probeCacheFile } from "./libvirt/probe-cache-file.ts";
@@ -45,7 +46,7 @@ const CONTAINER_SOCKETS = ["/run/podman/podman.sock", "/run/docker.sock"] as con
  * Opens the drivers of a host; what they drive may be away and come later. Throws INVALID_ARGUMENT for settings that cannot be used, and
  * FAILED_PRECONDITION for damaged state.
  */
-export async function openDrivers(settings: DriverSettings, log: Logger): Promise<InstanceSettings> {
+export async function openDrivers(settings: DriverSettings, log: Logger, findCredential: FindCredential): Promise<InstanceSettings> {
   const securityGroups = await readSecurityGroups(settings.securityGroupsFile);
   const drivers: InstanceDriver[] = [];
   if (settings.containerSocket !== "none") {
@@ -54,6 +55,7 @@ export async function openDrivers(settings: DriverSettings, log: Logger): Promis
         socketPath: settings.containerSocket ?? CONTAINER_SOCKETS.find((path) => existsSync(path)) ?? CONTAINER_SOCKETS[0],
         notes: await ContainerNotesFile.open(join(settings.stateDir, "containers.json")),
         mountRoots: settings.mountRoots,
+        findCredential,
         log: log.child({ driver: "containers" }),
       }),
     );

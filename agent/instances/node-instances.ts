@@ -73,6 +73,11 @@ export class NodeInstances {
     this.#asking = this.#support.run();
   }
 
+  /** What runs them. */
+  get drivers(): readonly InstanceDriver[] {
+    return this.#drivers.all;
+  }
+
   /** What really works here, as registrations name it: "vm", "container", "microvm". */
   async supportedTypes(): Promise<string[]> {
     await this.#firstSupport;

@@ -17,7 +17,7 @@ export async function startLocalAgent(
       listen: { host, port },
       hostname: config["agent.hostname"] ?? undefined,
       address: config["agent.address"] ?? undefined,
-      openInstances: (agentLog) => openDrivers(driverSettings(config), agentLog),
+      openInstances: (agentLog, findCredential) => openDrivers(driverSettings(config), agentLog, findCredential),
       log: log.child({ part: "agent" }),
       metrics,
     }),

@@ -22,5 +22,5 @@ export function containerDrivers(containerSocket: string, stateDir: string, adop
     adoption,
     stateDir,
   };
-  return (log) => openDrivers(settings, log);
+  return (log, findCredential) => openDrivers(settings, log, findCredential);
 }

@@ -35,6 +35,8 @@ export function activityOf({ status, currentBytes, totalBytes }: FetchProgress):
   if (status === "waiting") return "waiting for other images to be fetched";
   if (status === "checking") return "checking the image";
   const doing = status === "unpacking" ? "unpacking the image" : "fetching the image";
+  // Engines do not say how far they are with that.
+  if (status === "unpacking" && currentBytes === totalBytes) return doing;
   if (totalBytes !== null && totalBytes > 0) return `${doing}: ${Math.floor((currentBytes / totalBytes) * 100)} %`;
   return currentBytes === 0 ? doing : `${doing}: ${Math.floor(currentBytes / 2 ** 20)} MiB`;
 }

@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { ContainerDriver } from "../../../../agent/drivers/containers/container-driver.ts";
 import type { InstancePlan } from "../../../../agent/drivers/instance-driver.ts";
+import { FleetError } from "../../../../platform/errors/fleet-error.ts";
+import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import { ImageFormat, ImageSource, type NodeImageProgress } from "../../../../schema/generated/proto/hypervisor/v1/images.ts";
 import { ContainerHost, soon } from "../../../support/container-host.ts";
 import { containerPlan } from "../../../support/container-plan.ts";
 import { ImageRegistry } from "../../../support/image-registry.ts";
@@ -14,6 +17,7 @@ import { until } from "../../../support/until.ts";
 
 const PASSWORD = "a-pass-word-that-is-nowhere";
 const quiet = () => undefined;
+const source = (ref: string) => ImageSource.create({ ref, type: InstanceType.CONTAINER });
 let ids = 0;
 
 function planned(image: string): InstancePlan {
@@ -71,7 +75,7 @@ describeWithPeers("container images", ["network-namespaces", "podman", "registry
     expect(fetched() - before).toBe(1);
     for (const said of activities.values()) {
       expect(said[0]).toBe("fetching the image");
-      expect(said.at(-1)).toMatch(/^fetching the image: [1-9]\d* %$/);
+      expect(said).toContainEqual(expect.stringMatching(/^fetching the image: [1-9]\d* %$/));
     }
     for (const plan of plans) await driver.remove(plan, soon());
   });
@@ -118,11 +122,74 @@ describeWithPeers("container images", ["network-namespaces", "podman", "registry
     const create = (name: string) => driver.create(planned(name), quiet, soon());
     await expect(create(`${registry.address}/team/noise:v2`)).rejects.toThrow(failed("manifest unknown"));
     await expect(create(`${registry.address}/nobody/nothing`)).rejects.toThrow(failed("nobody/nothing:latest"));
-    await expect(create(`${closed.address}/secret:v1`)).rejects.toThrow(failed("authentication required"));
+    await expect(create(`${closed.address}/secret:v1`)).rejects.toThrow(
+      expect.objectContaining({ reason: "ImagePullUnauthorized", message: expect.stringContaining("setRegistryCredential") }),
+    );
     await expect(create(`${host.namespace.hostAddress}:1/x`)).rejects.toThrow(failed("connection refused"));
     await expect(create(`sha256:${"0".repeat(64)}`)).rejects.toThrow(failed("not on this host"));
     expect(await host.leftovers()).toEqual([]);
     expect(host.logged.join("")).not.toContain(PASSWORD);
+  });
+
+  it("are fetched with the account that is kept for their registry", async () => {
+    const asked: string[] = [];
+    const account = { username: "joe", password: PASSWORD };
+    const known = await host.driver(
+      {
+        findCredential: async (name) => {
+          asked.push(name);
+          return name === closed.address ? account : null;
+        },
+      },
+      "accounts",
+    );
+    const plan = planned(`${closed.address}/secret:v1`);
+    await known.create(plan, quiet, soon());
+    expect(asked).toEqual([closed.address]);
+    await known.remove(plan, soon());
+    await known.images.deleteImage(`${closed.address}/secret:v1`, soon());
+    // While the control plane is away a registry that needs none is used all the same.
+    const cut = await host.driver({ findCredential: () => Promise.reject(new FleetError("UNAVAILABLE", "away")) }, "cut-off");
+    const open = await cut.images.pullImage(source(image), { refresh: true, onProgress: quiet }, soon());
+    expect(open.names).toContain(image);
+    await cut.images.deleteImage(image, soon());
+    expect(host.logged.join("")).not.toContain(PASSWORD);
+  });
+
+  it("are listed, pulled with progress, asked for anew, and deleted unless they are used", async () => {
+    await forget();
+    slow.bytesPerSecond = 3 * MIB;
+    const told: NodeImageProgress[] = [];
+    const pulls = [1, 2].map(() =>
+      driver.images.pullImage(source(slowly()), { refresh: false, onProgress: (progress) => told.push(progress) }, soon()),
+    );
+    const before = fetched();
+    const [pulled] = await Promise.all(pulls);
+    expect(fetched() - before).toBeLessThanOrEqual(1);
+    expect(
+      told.some(({ status, currentBytes, totalBytes }) => status === "downloading" && currentBytes > 0 && currentBytes < totalBytes),
+    ).toBe(true);
+    slow.bytesPerSecond = null;
+    const listed = (await driver.images.listImages(soon())).find(({ names }) => names.includes(slowly()));
+    expect(listed).toEqual(pulled);
+    expect(listed).toMatchObject({ type: InstanceType.CONTAINER, format: ImageFormat.OCI, inUse: false });
+    expect(listed?.sizeBytes).toBeGreaterThan(6 * MIB);
+
+    const asked = fetched();
+    await driver.images.pullImage(source(slowly()), { refresh: false, onProgress: quiet }, soon());
+    expect(fetched()).toBe(asked);
+    await driver.images.pullImage(source(slowly()), { refresh: true, onProgress: quiet }, soon());
+    expect(fetched()).toBe(asked + 1);
+
+    const plan = planned(slowly());
+    await driver.create(plan, quiet, soon());
+    await expect(driver.images.deleteImage(slowly(), soon())).rejects.toThrow(
+      expect.objectContaining({ reason: "ImageInUse", details: expect.objectContaining({ instanceIds: [plan.instanceId] }) }),
+    );
+    await driver.remove(plan, soon());
+    expect(await driver.images.deleteImage(slowly(), soon())).toBeGreaterThan(6 * MIB);
+    await expect(driver.images.deleteImage(slowly(), soon())).rejects.toThrow(expect.objectContaining({ code: "NOT_FOUND" }));
+    expect((await driver.images.listImages(soon())).some(({ names }) => names.includes(slowly()))).toBe(false);
   });
 
   it("from a registry that speaks plain HTTP and was not allowed to say how that is done", async () => {
