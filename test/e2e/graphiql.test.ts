@@ -135,6 +135,8 @@ async function signIn(page: Page, token: string): Promise<void> {
 /** Opens the tab and presses the button, once GraphiQL is ready for it. */
 async function press(page: Page, tab: string): Promise<void> {
   await page.locator(".graphiql-tabs").getByText(tab, { exact: true }).click({ timeout: WAIT_MS });
+  // What is run before the other tab is open is shown in neither.
+  await page.locator(".graphiql-tab-active").getByText(tab, { exact: true }).waitFor({ timeout: WAIT_MS });
   await page.getByRole("button", { name: /^Execute query/ }).click({ timeout: WAIT_MS });
 }
 
