@@ -1,6 +1,6 @@
 import type { Reporter, TestModule, Vitest } from "vitest/node";
 
-/** The last line of a test run: how many tests did not run, and why. */
+/** The last lines of a test run: how many tests did not run, and why; and those that passed only when they were run again. */
 export default class SkipReport implements Reporter {
   /** Tests that `-t` leaves out are not what this is about. */
   #filtered = false;
@@ -12,8 +12,10 @@ export default class SkipReport implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
     if (this.#filtered) return;
     const counts = new Map<string, number>();
+    const unsteady: string[] = [];
     let total = 0;
     for (const module of modules) {
+      for (const test of module.children.allTests("passed")) if (test.diagnostic()?.flaky) unsteady.push(test.fullName);
       for (const test of module.children.allTests("skipped")) {
         const result = test.result();
         const note = result.state === "skipped" ? result.note : undefined;
@@ -23,6 +25,7 @@ export default class SkipReport implements Reporter {
       }
     }
     const reasons = [...counts].map(([reason, count]) => `${count} × ${reason}`).join(", ");
+    if (unsteady.length > 0) process.stdout.write(` Passed only when run again: ${unsteady.join("; ")}\n`);
     process.stdout.write(total === 0 ? " Not run: 0 tests\n\n" : ` Not run: ${total} ${total === 1 ? "test" : "tests"}: ${reasons}\n\n`);
   }
 }
