@@ -19,6 +19,7 @@ import {
   type UpdateNodeStatusRequest,
 } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { ComputeServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
+import { ConsoleAgentServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/consoles.ts";
 import { InstanceAgentServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import type { ComputeConfig } from "../../subgraphs/compute/config.ts";
 import { type ComputeSubgraph, startComputeSubgraph } from "../../subgraphs/compute/main.ts";
@@ -197,6 +198,14 @@ export class ComputeControlPlane implements AsyncDisposable {
       grpcService(InstanceAgentServiceDefinition, {
         applyInstance: (request) => agent.applyInstance(request),
         sampleInstances: (request) => agent.sampleInstances(request),
+      }),
+      grpcService(ConsoleAgentServiceDefinition, {
+        openConsole: (request) => agent.consoles.openConsole(request),
+        listConsoles: (request) => agent.consoles.listConsoles(request),
+        followConsole: (request) => agent.consoles.followConsole(request),
+        writeConsole: (request) => agent.consoles.writeConsole(request),
+        resizeConsole: (request) => agent.consoles.resizeConsole(request),
+        closeConsole: (request) => agent.consoles.closeConsole(request),
       }),
     ];
     return this.agents.serveServices(pair, services, port);

@@ -11,6 +11,7 @@ import {
   ReportInstancesRequest,
   type SampleInstancesRequest,
 } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
+import { RecordedConsoles } from "./recorded-consoles.ts";
 
 /** How an agent reaches the control plane, and is reached. */
 export interface AgentLink {
@@ -39,6 +40,7 @@ export class RecordedAgent {
   readonly applied: ApplyInstanceRequest[] = [];
   readonly sampled: SampleInstancesRequest[] = [];
   readonly host = new Map<string, Native>();
+  readonly consoles = new RecordedConsoles();
   /** Answers instead of carrying out; null: as it does by itself. */
   onApply: ((request: ApplyInstanceRequest) => void) | null = null;
   /** True: what it is told is kept, and not carried out before it is false again. */

@@ -12,6 +12,7 @@ import { mapIterator } from "../../kit/graphql/async-iterators.ts";
 import { inMessageFields, withMessageFields } from "../../kit/grpc/field-names.ts";
 import type { ComputeServices } from "../services/compute-services.ts";
 import type { InstanceView } from "../services/instance-types.ts";
+import { attachConsoleMessages } from "./attach-console.ts";
 import { creationFromMessage, eventToMessage, filterFromMessage, instanceToMessage, textOrNull, watchFilter } from "./instance-messages.ts";
 
 /** Names that only some messages have. */
@@ -65,9 +66,7 @@ export function computeService(services: ComputeServices): GrpcService {
         throw inMessageFields(error, WATCH_FIELDS);
       }
     },
-    attachConsole() {
-      throw notYet("Consoles");
-    },
+    attachConsole: (inputs, { fleet }) => attachConsoleMessages(services.consoles, fleet, inputs),
     listImages: async () => {
       throw notYet("Lists of images");
     },
