@@ -12,6 +12,7 @@ import { readInventory } from "./hardware/inventory.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import type { StateFile } from "./identity/state-file.ts";
 import { type InstanceSettings, NodeInstances } from "./instances/node-instances.ts";
+import { NodeConsoles, type OpenShell } from "./terminal/node-consoles.ts";
 
 export interface AgentNodeOptions {
   /** Which of the agent's nodes this is, in its state file. */
@@ -20,6 +21,8 @@ export interface AgentNodeOptions {
   host: HostChannel;
   diskPath: string;
   instances: InstanceSettings;
+  /** Opens a shell on the host; null where its configuration does not allow that. */
+  openShell: OpenShell | null;
   /** Holds what the agent remembers of its nodes' instances. */
   stateDir: string;
   /** Where the control plane reaches the agent, as configured. */
@@ -40,6 +43,7 @@ export interface AgentNodeOptions {
 export class AgentNode {
   readonly host: HostChannel;
   readonly instances: NodeInstances;
+  readonly consoles: NodeConsoles;
   readonly #options: AgentNodeOptions;
   readonly #conditions: HostConditions;
   readonly #session: NodeSession;
@@ -55,6 +59,11 @@ export class AgentNode {
       ...{ host, connection, log },
       directory: join(stateDir, "instances", key),
       onSupportChanged: () => this.#session?.reconsider(),
+    });
+    this.consoles = new NodeConsoles({
+      findInstance: async (nodeId, instanceId, signal) => await (await this.instances.keeperOf(nodeId)).find(instanceId, signal),
+      openShell: options.openShell,
+      log,
     });
     this.#options = options;
     this.#conditions = new HostConditions(host, options.diskPath);
@@ -86,6 +95,7 @@ export class AgentNode {
     // What was under way goes on before the control plane is reached.
     if (this.nodeId !== null) this.instances.resume(this.nodeId);
     await Promise.all([this.#session.run(signal), this.#inventory.run(signal)]);
+    await this.consoles.stop();
     await this.instances.stop();
   }
 

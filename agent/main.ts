@@ -14,6 +14,7 @@ import { ControlPlaneConnection } from "./control-plane/connection.ts";
 import { imageCredentials } from "./control-plane/image-credentials.ts";
 import type { FindCredential } from "./drivers/image-driver.ts";
 import { agentService } from "./grpc/agent-service.ts";
+import { consoleAgentService } from "./grpc/console-agent-service.ts";
 import { imageAgentService } from "./grpc/image-agent-service.ts";
 import { instanceAgentService } from "./grpc/instance-agent-service.ts";
 import type { HostChannel } from "./host/host-channel.ts";
@@ -24,6 +25,7 @@ import { CertificateRenewal } from "./identity/renewal.ts";
 import { LOCAL_NODE, StateFile } from "./identity/state-file.ts";
 import { lockState } from "./identity/state-lock.ts";
 import type { InstanceSettings } from "./instances/node-instances.ts";
+import { openShell } from "./terminal/shell.ts";
 
 export interface AgentOptions {
   /** host:port. Without it: the one in the join token, or the one used before. */
@@ -46,6 +48,8 @@ export interface AgentOptions {
   diskPath?: string;
   /** What runs its instances; without it, nothing does. Called once, when the state directory is the agent's own. */
   openInstances?: (log: Logger, findCredential: FindCredential) => Promise<InstanceSettings>;
+  /** Whether admins may open shells on this machine, as the agent's user; false by default. */
+  shell?: boolean;
   commands?: CommandHandlers;
   log: Logger;
   metrics?: Metrics;
@@ -94,6 +98,7 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
     agentService((nodeId) => findNode(nodeId)?.host ?? null),
     instanceAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     imageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
+    consoleAgentService((nodeId) => findNode(nodeId)?.consoles ?? null),
   ]);
   const instances = (await options.openInstances?.(
     log,
@@ -122,6 +127,7 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
     host: options.host ?? new LocalHost(),
     diskPath: options.diskPath ?? stateDir,
     instances,
+    openShell: options.shell === true ? openShell : null,
     commands: options.commands ?? new Map(),
     port,
     controlPlane,

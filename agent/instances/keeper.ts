@@ -136,6 +136,15 @@ export class InstanceKeeper {
     return await worker.exclusively(generation, work, signal);
   }
 
+  /** What the host has of an instance now. Throws NOT_FOUND, FAILED_PRECONDITION (InstanceMissing) where the host has nothing of it, UNAVAILABLE. */
+  async find(instanceId: string, signal: AbortSignal): Promise<Found> {
+    const record = this.#workers.get(instanceId)?.cell.record ?? null;
+    if (record === null) throw notFound("Instance", instanceId);
+    const found = await this.#options.drivers.find(record, signal);
+    if (found !== null) return found;
+    throw new FleetError("FAILED_PRECONDITION", "The host has nothing of the instance.", { reason: "InstanceMissing" });
+  }
+
   /** All that the node has. `tombstones`: those removed whose end is to be told, too. */
   observations(tombstones: readonly Tombstone[]): InstanceObservation[] {
     const managed = [...this.#workers.values()].flatMap((worker) => worker.observation() ?? []);

@@ -18,6 +18,7 @@ export async function startLocalAgent(
       hostname: config["agent.hostname"] ?? undefined,
       address: config["agent.address"] ?? undefined,
       openInstances: (agentLog, findCredential) => openDrivers(driverSettings(config), agentLog, findCredential),
+      shell: config["agent.shell"],
       log: log.child({ part: "agent" }),
       metrics,
     }),

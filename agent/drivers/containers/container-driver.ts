@@ -11,6 +11,7 @@ import type {
   Ref,
   TypeSupport,
 } from "../instance-driver.ts";
+import { ContainerConsoles } from "./consoles/container-consoles.ts";
 import { adoptContainer } from "./container-adoption.ts";
 import { createContainer } from "./container-creation.ts";
 import type { ContainerFacts } from "./container-facts.ts";
@@ -47,7 +48,7 @@ export interface ContainerDriverOptions {
 export class ContainerDriver implements InstanceDriver {
   readonly name = "containers";
   readonly types = [InstanceType.CONTAINER];
-  readonly consoles = null;
+  readonly consoles: ContainerConsoles;
   readonly images: ContainerImages;
   readonly storage = null;
   readonly snapshots = null;
@@ -59,6 +60,7 @@ export class ContainerDriver implements InstanceDriver {
 
   constructor({ socketPath, notes, mountRoots, findCredential = async () => null, log, pulls, watch }: ContainerDriverOptions) {
     this.#host = new EngineHost(new ContainerEngine(socketPath), notes, mountRoots, log);
+    this.consoles = new ContainerConsoles(this.#host);
     this.#watch = new EngineWatch(this.#host, watch);
     this.#pulls = new ImagePulls(this.#host.engine, log, findCredential, pulls);
     this.images = new ContainerImages(this.#host, this.#pulls);

@@ -32,6 +32,10 @@ export interface ContainerFacts {
   autoRemove: boolean;
   /** What it has mounted from the host. */
   bindSources: readonly string[];
+  /** It was made with a terminal. */
+  tty: boolean;
+  /** It was made with an input that can be attached to. */
+  openInput: boolean;
 }
 
 export function containerFacts(inspected: InspectedContainer, frozen: boolean | null = null): ContainerFacts {
@@ -56,6 +60,8 @@ export function containerFacts(inspected: InspectedContainer, frozen: boolean | 
     restartPolicy: HostConfig.RestartPolicy?.Name || "no",
     autoRemove: HostConfig.AutoRemove === true,
     bindSources: (Mounts ?? []).filter(({ Type }) => Type === "bind").map(({ Source }) => Source),
+    tty: Config.Tty === true,
+    openInput: Config.OpenStdin === true,
   };
 }
 
@@ -81,6 +87,8 @@ export function listedFacts({ Id, Names, State, Labels, Pid }: ListedContainer):
     restartPolicy: "no",
     autoRemove: false,
     bindSources: [],
+    tty: false,
+    openInput: false,
   };
 }
 

@@ -29,6 +29,8 @@ export interface InspectedContainer {
     Labels?: Record<string, string> | null;
     /** SIGTERM or 15; empty: SIGTERM. */
     StopSignal?: string;
+    Tty?: boolean;
+    OpenStdin?: boolean;
   };
   NetworkSettings?: {
     IPAddress?: string;

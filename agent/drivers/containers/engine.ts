@@ -1,4 +1,5 @@
 import { Agent, type IncomingMessage } from "node:http";
+import { Duplex, type Readable } from "node:stream";
 import Docker from "dockerode";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { waitAtMost } from "../../libvirt/wait.ts";
@@ -39,6 +40,8 @@ interface DialOptions {
   authconfig?: RegistryAccount;
   abortSignal: AbortSignal;
   isStream: boolean;
+  /** Asks to leave HTTP behind: the answer is the connection itself. */
+  hijack?: boolean;
   statusCodes: Record<number, true>;
 }
 
@@ -55,6 +58,7 @@ interface ModemError extends Error {
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Thousands of containers' description. */
 const MAX_ANSWER_BYTES = 64 * 1024 ** 2;
+const NOTHING = Buffer.alloc(0);
 const GOOD: Record<number, true> = { 200: true, 201: true, 204: true, 304: true };
 /** podman's own calls have a version in their path. It serves every version since 4.0 by this one. */
 const PODMAN_API = "/v4.0.0/libpod";
@@ -104,6 +108,23 @@ export class ContainerEngine {
     return stream;
   }
 
+  /** A connection that carries what a container reads and writes. Lives until it is destroyed. */
+  async attach(path: string, { signal, query, timeoutMs = DEFAULT_TIMEOUT_MS }: Omit<CallOptions, "body" | "archive">): Promise<Duplex> {
+    const over = new AbortController();
+    // An empty body: one without a length would end with a mark that the container gets to read.
+    const dialled = this.#dial("POST", path, { query, archive: NOTHING }, over.signal, true);
+    try {
+      const answer: Readable = await waitAtMost(dialled, timeoutMs, signal, () => silent(timeoutMs));
+      if (answer instanceof Duplex) return answer;
+      answer.destroy();
+      throw new EngineRefusal(501, "it does not let go of HTTP");
+    } catch (error) {
+      over.abort();
+      void dialled.then((late) => late.destroy()).catch(() => undefined);
+      throw error;
+    }
+  }
+
   /** Who answers, at no cost: podman, asked for its version, asks the package manager of its host first. */
   async hello(options: CallOptions): Promise<EngineIdentity> {
     return await this.#within("GET", "/_ping", options, async ({ headers }) => ({
@@ -138,6 +159,7 @@ export class ContainerEngine {
     path: string,
     { query, body, archive, authentication }: Omit<CallOptions, "signal">,
     abortSignal: AbortSignal,
+    hijack = false,
   ): Promise<IncomingMessage> {
     // dockerode sends a query that is not told apart from the body as both: environments would stand in addresses, and in logs.
     const options = { _query: { ...query }, _body: { ...body } };
@@ -147,6 +169,7 @@ export class ContainerEngine {
       options,
       abortSignal,
       isStream: true,
+      hijack,
       statusCodes: { ...GOOD },
       authconfig: authentication,
     };

@@ -15,6 +15,7 @@ import type {
 import { precondition } from "../shared/refusals.ts";
 import { supportOf, supportWithout, unreachable } from "./abilities.ts";
 import type { ProbeCache } from "./boot-probe.ts";
+import { LibvirtConsoles } from "./consoles/libvirt-consoles.ts";
 import { DomainControl, gone } from "./domain-control.ts";
 import { DomainFollower } from "./domain-follower.ts";
 import type { Domain, DomainIndex } from "./domain-index.ts";
@@ -48,7 +49,7 @@ export interface LibvirtDriverOptions {
 export class LibvirtDriver implements InstanceDriver {
   readonly name = "libvirt";
   readonly types = [InstanceType.VM, InstanceType.MICROVM];
-  readonly consoles = null;
+  readonly consoles: LibvirtConsoles;
   readonly images = null;
   readonly storage = null;
   readonly snapshots = null;
@@ -79,6 +80,7 @@ export class LibvirtDriver implements InstanceDriver {
       },
     });
     this.#index = this.#follower.index;
+    this.consoles = new LibvirtConsoles(client, this.#index);
     this.#maker = new InstanceMaker({
       client,
       log,
@@ -187,6 +189,7 @@ export class LibvirtDriver implements InstanceDriver {
   }
 
   async close(): Promise<void> {
+    this.consoles.close();
     await Promise.all([this.#follower.close(), this.#probe.close()]);
     await this.#onClosed?.();
   }

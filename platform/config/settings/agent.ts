@@ -133,6 +133,13 @@ export const AGENT_SETTINGS = {
     description:
       "A YAML file with security groups by name, each a list of rules { direction: in | out, protocol: tcp | udp | icmp | all, ports, cidr }; without it, only libvirt's own nwfilters can be named.",
   }),
+  "agent.shell": withDefault({
+    kind: kind.boolean,
+    flag: "--shell",
+    default: false,
+    commands: AGENTS,
+    description: "Let admins open login shells on this host, as the agent's user (root, as a rule).",
+  }),
   "agent.adoption": withDefault({
     kind: kind.boolean,
     flag: "--adoption",

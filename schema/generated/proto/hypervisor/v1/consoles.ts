@@ -202,6 +202,8 @@ export interface ConsoleSession {
   ended: ConsoleEnd;
   /** Whether the caller of OpenConsole is the writer. */
   writable: boolean;
+  /** False: nothing can be typed (a container that was made without an input). */
+  takesInput: boolean;
 }
 
 export interface ListConsolesRequest {
@@ -217,7 +219,7 @@ export interface ListConsolesResponse {
 export interface FollowConsoleRequest {
   nodeId: string;
   sessionId: string;
-  /** Bytes from here on; -1: all that is kept. What is no longer kept is left out, and said by the first frame's offset. */
+  /** Bytes from here on; -1: all that is kept. What is no longer kept is left out, and said by the first frame's offset and skipped. */
   offset: number;
   subject: string;
 }
@@ -229,7 +231,7 @@ export interface ConsoleFrame {
   data: Buffer;
   /** True: this viewer was too slow, and bytes before offset are lost to it. */
   skipped: boolean;
-  /** Set in frames that tell a change: of the writer, the size, or the end (then it is the last frame). */
+  /** Set in the first frame, and in those that tell a change: of the writer, the size, or the end (then it is the last frame). */
   session:
     | ConsoleSession
     | undefined;
@@ -477,6 +479,7 @@ function createBaseConsoleSession(): ConsoleSession {
     nextSequence: 0,
     ended: ConsoleEnd.UNSPECIFIED,
     writable: false,
+    takesInput: false,
   };
 }
 
@@ -526,6 +529,9 @@ export const ConsoleSession: MessageFns<ConsoleSession> = {
     }
     if (message.writable !== false) {
       writer.uint32(120).bool(message.writable);
+    }
+    if (message.takesInput !== false) {
+      writer.uint32(128).bool(message.takesInput);
     }
     return writer;
   },
@@ -663,6 +669,14 @@ export const ConsoleSession: MessageFns<ConsoleSession> = {
             message.writable = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.takesInput = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -720,6 +734,11 @@ export const ConsoleSession: MessageFns<ConsoleSession> = {
         : 0,
       ended: isSet(object.ended) ? consoleEndFromJSON(object.ended) : ConsoleEnd.UNSPECIFIED,
       writable: isSet(object.writable) ? globalThis.Boolean(object.writable) : false,
+      takesInput: isSet(object.takesInput)
+        ? globalThis.Boolean(object.takesInput)
+        : isSet(object.takes_input)
+        ? globalThis.Boolean(object.takes_input)
+        : false,
     };
   },
 
@@ -770,6 +789,9 @@ export const ConsoleSession: MessageFns<ConsoleSession> = {
     if (message.writable !== false) {
       obj.writable = message.writable;
     }
+    if (message.takesInput !== false) {
+      obj.takesInput = message.takesInput;
+    }
     return obj;
   },
 
@@ -795,6 +817,7 @@ export const ConsoleSession: MessageFns<ConsoleSession> = {
     message.nextSequence = object.nextSequence ?? 0;
     message.ended = object.ended ?? ConsoleEnd.UNSPECIFIED;
     message.writable = object.writable ?? false;
+    message.takesInput = object.takesInput ?? false;
     return message;
   },
 };
@@ -1747,7 +1770,11 @@ export const ConsoleAgentServiceDefinition = {
   name: "ConsoleAgentService",
   fullName: "hypervisor.v1.ConsoleAgentService",
   methods: {
-    /** Opens a session, or joins the one that the instance has. The caller becomes its writer where it has none, or with take_over. */
+    /**
+     * Opens a session, or joins the one that the instance has. The caller becomes its writer where it has none, or with take_over, which also takes
+     * a serial line from another program that holds it. FAILED_PRECONDITION: InstanceNotRunning, NoConsole, ConsoleBusy (another program holds it),
+     * ShellNotAllowed. RESOURCE_EXHAUSTED: TooManyConsoles.
+     */
     openConsole: {
       name: "OpenConsole",
       requestType: OpenConsoleRequest as typeof OpenConsoleRequest,
@@ -1764,7 +1791,10 @@ export const ConsoleAgentServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** What was put out from an offset on, then what is put out, then a last frame that says why it ended. */
+    /**
+     * What was put out from an offset on, then what is put out, then a last frame that says why it ended. A session that has ended is known for a
+     * minute. RESOURCE_EXHAUSTED: TooManyViewers.
+     */
     followConsole: {
       name: "FollowConsole",
       requestType: FollowConsoleRequest as typeof FollowConsoleRequest,
@@ -1774,8 +1804,9 @@ export const ConsoleAgentServiceDefinition = {
       options: {},
     },
     /**
-     * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected). A repeated sequence number is answered like the
-     * first time, and types nothing.
+     * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected), NoInput, ConsoleEnded (details: ended). A repeated
+     * sequence number is answered like the first time, and types nothing. UNAVAILABLE ConsoleAway: nothing was typed, try again.
+     * DEADLINE_EXCEEDED InputNotTaken, RESOURCE_EXHAUSTED InputQueueFull: what runs there does not read.
      */
     writeConsole: {
       name: "WriteConsole",
@@ -1807,20 +1838,28 @@ export const ConsoleAgentServiceDefinition = {
 } as const;
 
 export interface ConsoleAgentServiceImplementation<CallContextExt = {}> {
-  /** Opens a session, or joins the one that the instance has. The caller becomes its writer where it has none, or with take_over. */
+  /**
+   * Opens a session, or joins the one that the instance has. The caller becomes its writer where it has none, or with take_over, which also takes
+   * a serial line from another program that holds it. FAILED_PRECONDITION: InstanceNotRunning, NoConsole, ConsoleBusy (another program holds it),
+   * ShellNotAllowed. RESOURCE_EXHAUSTED: TooManyConsoles.
+   */
   openConsole(request: OpenConsoleRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ConsoleSession>>;
   listConsoles(
     request: ListConsolesRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListConsolesResponse>>;
-  /** What was put out from an offset on, then what is put out, then a last frame that says why it ended. */
+  /**
+   * What was put out from an offset on, then what is put out, then a last frame that says why it ended. A session that has ended is known for a
+   * minute. RESOURCE_EXHAUSTED: TooManyViewers.
+   */
   followConsole(
     request: FollowConsoleRequest,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<ConsoleFrame>>;
   /**
-   * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected). A repeated sequence number is answered like the
-   * first time, and types nothing.
+   * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected), NoInput, ConsoleEnded (details: ended). A repeated
+   * sequence number is answered like the first time, and types nothing. UNAVAILABLE ConsoleAway: nothing was typed, try again.
+   * DEADLINE_EXCEEDED InputNotTaken, RESOURCE_EXHAUSTED InputQueueFull: what runs there does not read.
    */
   writeConsole(
     request: WriteConsoleRequest,
@@ -1839,7 +1878,11 @@ export interface ConsoleAgentServiceImplementation<CallContextExt = {}> {
 }
 
 export interface ConsoleAgentServiceClient<CallOptionsExt = {}> {
-  /** Opens a session, or joins the one that the instance has. The caller becomes its writer where it has none, or with take_over. */
+  /**
+   * Opens a session, or joins the one that the instance has. The caller becomes its writer where it has none, or with take_over, which also takes
+   * a serial line from another program that holds it. FAILED_PRECONDITION: InstanceNotRunning, NoConsole, ConsoleBusy (another program holds it),
+   * ShellNotAllowed. RESOURCE_EXHAUSTED: TooManyConsoles.
+   */
   openConsole(
     request: DeepPartial<OpenConsoleRequest>,
     options?: CallOptions & CallOptionsExt,
@@ -1848,14 +1891,18 @@ export interface ConsoleAgentServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ListConsolesRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListConsolesResponse>;
-  /** What was put out from an offset on, then what is put out, then a last frame that says why it ended. */
+  /**
+   * What was put out from an offset on, then what is put out, then a last frame that says why it ended. A session that has ended is known for a
+   * minute. RESOURCE_EXHAUSTED: TooManyViewers.
+   */
   followConsole(
     request: DeepPartial<FollowConsoleRequest>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<ConsoleFrame>;
   /**
-   * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected). A repeated sequence number is answered like the
-   * first time, and types nothing.
+   * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected), NoInput, ConsoleEnded (details: ended). A repeated
+   * sequence number is answered like the first time, and types nothing. UNAVAILABLE ConsoleAway: nothing was typed, try again.
+   * DEADLINE_EXCEEDED InputNotTaken, RESOURCE_EXHAUSTED InputQueueFull: what runs there does not read.
    */
   writeConsole(
     request: DeepPartial<WriteConsoleRequest>,
