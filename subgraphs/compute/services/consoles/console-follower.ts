@@ -1,7 +1,8 @@
-import { FleetError } from "../../../../platform/errors/fleet-error.ts";
+import type { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type { ConsoleFrame } from "../../../../schema/generated/proto/hypervisor/v1/consoles.ts";
 import { frameFromMessage } from "./console-messages.ts";
 import type { ConsoleOutputFrame } from "./console-types.ts";
+import { interrupted } from "./session-target.ts";
 
 type Result = IteratorResult<ConsoleOutputFrame, undefined>;
 
@@ -28,9 +29,7 @@ export class ConsoleFollower implements AsyncIterableIterator<ConsoleOutputFrame
     if (this.#ended) return DONE;
     if (done === true) {
       this.#ended = true;
-      throw new FleetError("UNAVAILABLE", "The node's agent ended the stream before the session: follow it again from the next offset.", {
-        reason: "ConsoleInterrupted",
-      });
+      throw interrupted();
     }
     const frame = frameFromMessage(value);
     if (frame.session?.ended) await this.return();

@@ -40,10 +40,18 @@ export function sessionNotFound(sessionId: string): FleetError {
   return notFound("ConsoleSession", sessionId);
 }
 
-/** To the caller, a session of a node that there is not, is one that there is not. */
+/** To the caller, a session of a node that there is not, is one that there is not; and it is not the control plane that is stopping. */
 export function asSessionError(error: unknown, sessionId: string): FleetError {
   const failure = FleetError.from(error);
+  if (failure.code === "DRAINING") return interrupted();
   return failure.code === "NOT_FOUND" ? sessionNotFound(sessionId) : failure;
+}
+
+/** The agent ended a stream before its session. */
+export function interrupted(): FleetError {
+  return new FleetError("UNAVAILABLE", "The node's agent ended the stream before the session: follow it again from the next offset.", {
+    reason: "ConsoleInterrupted",
+  });
 }
 
 /** Who did what with a console, never what was typed or put out. */
