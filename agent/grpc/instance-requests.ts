@@ -42,7 +42,8 @@ export function checkSample({ instanceIds }: SampleInstancesRequest): void {
   for (const [index, id] of instanceIds.entries()) checkInstanceId(`instance_ids[${index}]`, id);
 }
 
-function checkInstanceId(field: string, id: string): void {
+/** Throws INVALID_ARGUMENT. */
+export function checkInstanceId(field: string, id: string): void {
   if (!INSTANCE_ID.test(id)) throw invalidArgument(field, "An instance's id is inst- and letters and digits.");
 }
 

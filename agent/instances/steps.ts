@@ -13,8 +13,9 @@ const DEADLINES_MS: Record<FailedStep, number> = {
   start: 3 * MINUTE_MS,
   requestStop: MINUTE_MS,
   kill: 2 * MINUTE_MS,
-  suspend: MINUTE_MS,
-  resume: MINUTE_MS,
+  // Memory that goes to the disk, or comes back from it.
+  suspend: 35 * MINUTE_MS,
+  resume: 35 * MINUTE_MS,
   resize: 10 * MINUTE_MS,
   remove: 10 * MINUTE_MS,
 };

@@ -63,6 +63,10 @@ export const STORAGE_POOL_STATES = ["INACTIVE", "BUILDING", "RUNNING", "DEGRADED
 
 /** What a change applies to; CURRENT is the running domain, or else its definition. */
 export const AFFECT = { CURRENT: 0, LIVE: 1, CONFIG: 2 };
+/** For connectListAllDomains. */
+export const LIST_DOMAINS = { MANAGED_SAVE: 256 };
+/** For domainManagedSave: whether the guest runs at once when it is restored, or as it was. */
+export const SAVE = { RUNNING: 2, PAUSED: 4 };
 /** For domainGetXmlDesc; without INACTIVE, what a running domain is now. */
 export const DOMAIN_XML = { SECURE: 1, INACTIVE: 2, MIGRATABLE: 8 };
 export const BLOCK_RESIZE = { BYTES: 1 };

@@ -11,6 +11,7 @@ import type {
   Ref,
   TypeSupport,
 } from "../instance-driver.ts";
+import { precondition } from "../shared/refusals.ts";
 import { ContainerConsoles } from "./consoles/container-consoles.ts";
 import { adoptContainer } from "./container-adoption.ts";
 import { createContainer } from "./container-creation.ts";
@@ -116,7 +117,8 @@ export class ContainerDriver implements InstanceDriver {
     await this.#change("kill the container", ref, signal, (facts) => killContainer(this.#host, facts, signal));
   }
 
-  async suspend(ref: Ref, signal: AbortSignal): Promise<void> {
+  async suspend(ref: Ref, signal: AbortSignal, { toDisk } = { toDisk: false }): Promise<void> {
+    if (toDisk) throw precondition("SuspendToDiskUnsupported", "A container's memory cannot be written to disk: suspend it without.");
     await this.#change("suspend the container", ref, signal, (facts) => suspendContainer(this.#host, facts, signal));
   }
 

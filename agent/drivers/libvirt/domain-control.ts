@@ -2,7 +2,7 @@ import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { LibvirtClient } from "../../libvirt/client.ts";
 import { LibvirtError } from "../../libvirt/errors.ts";
 import type { ProcedureArguments, ProcedureName, ProcedureResult } from "../../libvirt/protocol/table.ts";
-import { AFFECT, DOMAIN_STATES, METADATA, SHUTDOWN, UNDEFINE } from "../../libvirt/values.ts";
+import { AFFECT, DOMAIN_STATES, METADATA, SAVE, SHUTDOWN, UNDEFINE } from "../../libvirt/values.ts";
 import { precondition } from "../shared/refusals.ts";
 import type { Domain } from "./domain-index.ts";
 import { RUN_NAMESPACE, RUN_PREFIX, runXml } from "./domain-mark.ts";
@@ -13,20 +13,27 @@ import type { Networks } from "./networks.ts";
 export interface DomainControlOptions {
   client: LibvirtClient;
   networks: Networks;
+  /** Called before a guest is booted; what it throws ends the start. */
+  beforeBoot?: (domain: Domain, signal: AbortSignal) => Promise<void>;
 }
 
 /** Where QEMU may have to be waited for. After its own end, libvirt looks 30 s for a QEMU that it had only begun to start. */
 const LONG_MS = 90_000;
 const ATTEMPTS = 3;
+/** Much memory on a slow disk. */
+const SAVE_MS = 30 * 60_000;
+const RUNNING = DOMAIN_STATES.indexOf("RUNNING");
 
 /** One domain's life: each method does nothing where its work has been done. */
 export class DomainControl {
   readonly #client: LibvirtClient;
   readonly #networks: Networks;
+  readonly #beforeBoot: DomainControlOptions["beforeBoot"];
 
-  constructor({ client, networks }: DomainControlOptions) {
+  constructor({ client, networks, beforeBoot }: DomainControlOptions) {
     this.#client = client;
     this.#networks = networks;
+    this.#beforeBoot = beforeBoot;
   }
 
   /** Also brings one on that stands still. */
@@ -52,6 +59,10 @@ export class DomainControl {
   /** Presses the power button. One that stands still is brought on first: it could not hear. */
   async requestStop(domain: Domain, signal: AbortSignal): Promise<void> {
     const { dom, state } = domain;
+    if (domain.saved) {
+      await this.#boot(domain, signal);
+      return await this.requestStop({ ...domain, state: RUNNING, saved: false }, signal);
+    }
     if (!isActive(state) || DOMAIN_STATES[state] === "SHUTDOWN") return;
     if (standsStill(state) && !(await this.#bringOn(domain, signal))) return;
     // Not by the guest's agent, whose silence would be waited for.
@@ -60,7 +71,8 @@ export class DomainControl {
   }
 
   async kill(domain: Domain, signal: AbortSignal): Promise<void> {
-    const { dom, state } = domain;
+    const { dom, state, saved } = domain;
+    if (saved) await this.#unlessGone("throw its saved memory away", "domainManagedSaveRemove", { dom }, signal);
     if (!isActive(state)) return;
     const end = () => this.#client.call("domainDestroyFlags", { dom }, { signal, timeoutMs: LONG_MS });
     await this.#change("power the guest off", domain, (now) => !isActive(now), end);
@@ -68,8 +80,8 @@ export class DomainControl {
 
   /** FAILED_PRECONDITION InstanceNotRunning where it does not run. */
   async suspend(domain: Domain, signal: AbortSignal): Promise<void> {
-    const { dom, state } = domain;
-    if (DOMAIN_STATES[state] === "PAUSED") return;
+    const { dom, state, saved } = domain;
+    if (saved || DOMAIN_STATES[state] === "PAUSED") return;
     const pause = () => this.#client.call("domainSuspend", { dom }, { signal, timeoutMs: LONG_MS });
     const isThere =
       isActive(state) &&
@@ -77,8 +89,18 @@ export class DomainControl {
     if (!isThere) throw notRunning("suspended");
   }
 
+  /** Its memory goes to the host's disk; the next start goes on from there. FAILED_PRECONDITION InstanceNotRunning where it does not run. */
+  async save(domain: Domain, signal: AbortSignal): Promise<void> {
+    const { dom, state, saved } = domain;
+    if (saved) return;
+    if (!isActive(state)) throw notRunning("suspended");
+    const save = () => this.#client.call("domainManagedSave", { dom, flags: SAVE.RUNNING }, { signal, timeoutMs: SAVE_MS });
+    await this.#change("write the guest's memory to the disk", domain, (now) => !isActive(now), save);
+  }
+
   /** FAILED_PRECONDITION InstanceNotRunning where it does not run. */
   async resume(domain: Domain, signal: AbortSignal): Promise<void> {
+    if (domain.saved) return await this.#boot(domain, signal);
     if (!isActive(domain.state) || !(await this.#bringOn(domain, signal))) throw notRunning("resumed");
   }
 
@@ -102,6 +124,7 @@ export class DomainControl {
     const { dom, facts } = domain;
     const networks = facts.interfaces.map(({ network }) => network).filter((name) => name !== "");
     await this.#networks.start(networks, signal);
+    await this.#beforeBoot?.(domain, signal);
     const start = () => this.#client.call("domainCreateWithFlags", { dom }, { signal, timeoutMs: LONG_MS });
     await this.#change("start the guest", domain, isActive, start);
     // For an agent that starts later; goes with the run.

@@ -57,14 +57,16 @@ export class DomainFollower {
     return () => this.#listeners.delete(listener);
   }
 
-  native({ dom, facts, state, reason }: Domain): NativeInstance {
+  native({ dom, facts, state, reason, saved }: Domain): NativeInstance {
     const active = isActive(state);
+    // It goes on where it was: for people it is not off.
+    const condition = saved ? ({ state: "PAUSED", reason: "SAVED", message: "" } as const) : null;
     return {
       nativeId: dom.uuid,
       mark: facts.mark,
       name: facts.name,
       type: facts.type,
-      ...this.memory.tell(dom.uuid, conditionOf(state, reason)),
+      ...(condition ?? this.memory.tell(dom.uuid, conditionOf(state, reason))),
       exitCode: null,
       startedAt: active ? (this.memory.startedAt(dom.uuid) ?? facts.startedAt) : null,
       cpuCores: facts.cpuCores,
@@ -106,6 +108,8 @@ export class DomainFollower {
         changed(payload);
       }),
       client.on("domainAgentLifecycle", ({ dom, state }) => this.#addresses.onAgent(dom.uuid, state === "CONNECTED")),
+      client.on("domainDeviceAdded", ({ dom }) => this.index.drop(dom.uuid)),
+      client.on("domainDeviceRemoved", ({ dom }) => this.index.drop(dom.uuid)),
       client.on("domainReboot", changed),
     ];
   }

@@ -2,9 +2,10 @@ import type { Logger } from "../../../platform/observability/log.ts";
 import type { LibvirtClient } from "../../libvirt/client.ts";
 import { LibvirtError } from "../../libvirt/errors.ts";
 import type { DomainReference, DomainStats } from "../../libvirt/protocol/structures.ts";
-import { DOMAIN_STATS } from "../../libvirt/values.ts";
+import { DOMAIN_STATS, LIST_DOMAINS } from "../../libvirt/values.ts";
 import type { Ref } from "../instance-driver.ts";
 import { type DomainFacts, readDomainXml } from "./domain-facts.ts";
+import { isActive } from "./domain-state.ts";
 import { driverError, orNull } from "./driver-errors.ts";
 
 /** A domain as it is now. */
@@ -14,6 +15,8 @@ export interface Domain {
   /** Numbers of `domainGetState`. */
   state: number;
   reason: number;
+  /** Off, with its memory on the host's disk. */
+  saved: boolean;
 }
 
 /** Guests that the agent runs for itself: they are nobody's instances. */
@@ -44,7 +47,8 @@ export class DomainIndex {
     const records = await this.#states([], signal);
     const present = new Set(records.map(({ dom }) => dom.uuid));
     for (const uuid of this.#facts.keys()) if (!present.has(uuid)) this.#facts.delete(uuid);
-    const domains = await Promise.all(records.map((record) => this.#domain(record, signal)));
+    const saved = await this.#saved(records, signal);
+    const domains = await Promise.all(records.map((record) => this.#domain(record, saved, signal)));
     return domains.filter((domain) => domain !== null);
   }
 
@@ -90,7 +94,7 @@ export class DomainIndex {
     const state = await this.#orNull("read a domain's state", this.#client.call("domainGetState", { dom }, { signal }));
     if (state === null) return null;
     const facts = await this.#read(dom, signal);
-    return facts === null ? null : { dom, facts, ...state };
+    return facts === null ? null : { dom, facts, ...state, saved: !isActive(state.state) && (await this.#isSaved(dom, signal)) };
   }
 
   async #reference(uuid: string, signal: AbortSignal): Promise<DomainReference | null> {
@@ -110,9 +114,32 @@ export class DomainIndex {
     }
   }
 
-  async #domain({ dom, params }: DomainStats, signal: AbortSignal): Promise<Domain | null> {
+  async #domain({ dom, params }: DomainStats, saved: ReadonlySet<string>, signal: AbortSignal): Promise<Domain | null> {
     const facts = this.#facts.get(dom.uuid) ?? (await this.#read(dom, signal));
-    return facts === null ? null : { dom, facts, state: Number(params["state.state"]), reason: Number(params["state.reason"]) };
+    const [state, reason] = [Number(params["state.state"]), Number(params["state.reason"])];
+    return facts === null ? null : { dom, facts, state, reason, saved: !isActive(state) && saved.has(dom.uuid) };
+  }
+
+  /** Not asked where all run. */
+  async #saved(records: readonly DomainStats[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+    if (records.every(({ params }) => isActive(Number(params["state.state"])))) return new Set();
+    try {
+      const { domains } = await this.#client.call("connectListAllDomains", { flags: LIST_DOMAINS.MANAGED_SAVE }, { signal });
+      return new Set(domains.map(({ uuid }) => uuid));
+    } catch (error) {
+      throw driverError(error, "list domains that were saved");
+    }
+  }
+
+  async #isSaved(dom: DomainReference, signal: AbortSignal): Promise<boolean> {
+    try {
+      const answer = await this.#orNull("look for its saved memory", this.#client.call("domainHasManagedSaveImage", { dom }, { signal }));
+      return answer?.result ?? false;
+    } catch (error) {
+      // libvirt's own test driver has none.
+      if (LibvirtError.isCode((error as Error).cause, "NO_SUPPORT")) return false;
+      throw error;
+    }
   }
 
   async #read(dom: DomainReference, signal: AbortSignal): Promise<DomainFacts | null> {
