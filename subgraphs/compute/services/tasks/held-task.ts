@@ -5,6 +5,7 @@ import type { JsonObject } from "../../../kit/store/json.ts";
 import type { InstanceTransaction } from "../instance-writer.ts";
 import { ProgressWriter } from "./progress-writer.ts";
 import { type ClaimedTask, claimLost, type TaskClaims } from "./task-claims.ts";
+import { cancelled, OVERDUE } from "./task-outcome.ts";
 import type { TaskProgress, TaskRun, TaskView } from "./task-types.ts";
 
 export interface HeldTaskParts {
@@ -84,7 +85,8 @@ export class HeldTask implements TaskRun {
   }
 
   async save(checkpoint: JsonObject, progress: TaskProgress = {}): Promise<void> {
-    await this.#fenced(this.#claims.save(this.#id, checkpoint, { ...this.#progress.take(), ...progress }));
+    const told = await this.#progress.take();
+    await this.#fenced(this.#claims.save(this.#id, checkpoint, { ...told, ...progress }));
   }
 
   tell(progress: TaskProgress): void {
@@ -93,7 +95,8 @@ export class HeldTask implements TaskRun {
 
   async succeed(change?: (instances: InstanceTransaction) => Promise<void>): Promise<void> {
     if (this.#ended) return;
-    await this.#fenced(this.#claims.succeed(this.#id, this.#progress.take(), change));
+    const told = await this.#progress.take();
+    await this.#fenced(this.#claims.succeed(this.#id, told, change));
     this.#ended = true;
   }
 
@@ -101,7 +104,7 @@ export class HeldTask implements TaskRun {
   cancel(): void {
     if (this.#cancelled) return;
     this.#cancelled = true;
-    this.#working.abort(new FleetError("CANCELLED", "The task was cancelled.", { reason: "TaskCancelled" }));
+    this.#working.abort(cancelled());
   }
 
   /** Another process may have it by now. */
@@ -127,7 +130,7 @@ export class HeldTask implements TaskRun {
 
   #passDeadline(): void {
     this.#overdue = true;
-    this.#working.abort(new FleetError("DEADLINE_EXCEEDED", "The task did not end within its time.", { reason: "TaskDeadline" }));
+    this.#working.abort(new FleetError("DEADLINE_EXCEEDED", "The task did not end within its time.", { reason: OVERDUE }));
   }
 
   #abandon(reason: FleetError): void {

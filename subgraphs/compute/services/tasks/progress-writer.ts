@@ -26,8 +26,9 @@ export class ProgressWriter {
     this.#schedule();
   }
 
-  /** What is not written yet, for somebody who writes anyhow. */
-  take(): TaskProgress {
+  /** What is not written yet, for somebody who writes anyhow: after the write that is under way, which would undo theirs. */
+  async take(): Promise<TaskProgress> {
+    await this.#writing;
     const due = this.#due ?? {};
     this.#due = null;
     this.#writtenAt = performance.now();
@@ -56,7 +57,8 @@ export class ProgressWriter {
 
   #write(): void {
     if (this.#closed || this.#due === null) return;
-    const due = this.take();
+    const due = this.#due;
+    this.#due = null;
     this.#writing = this.#parts
       .write(due)
       .catch((error: unknown) => this.#parts.onError(error))

@@ -18,6 +18,8 @@ export type Verdict =
 
 /** What may be different a moment later. */
 const PASSING_CODES: ReadonlySet<string> = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "DRAINING"]);
+/** Of the signal of a run whose time is over. */
+export const OVERDUE = "TaskDeadline";
 const PASSING_REASONS: ReadonlySet<string> = new Set(["WriteConflict", "TooManyCalls", "ChannelPoolFull"]);
 
 /** What becomes of a task after one of its runs. */
@@ -26,16 +28,16 @@ export function judgeRun(run: RunState, failure: unknown, mustUndo: boolean): Ve
   if (run.lost) return { outcome: "lost", error: null };
   if (run.abandoned) return { outcome: "released", error: null };
   const error = FleetError.from(failure);
-  const passes = PASSING_CODES.has(error.code) || PASSING_REASONS.has(error.reason ?? "");
+  const passes = error.reason !== OVERDUE && (PASSING_CODES.has(error.code) || PASSING_REASONS.has(error.reason ?? ""));
   if (passes && (!run.overdue || mustUndo)) return { outcome: "postponed", error };
   if (run.cancelled) return { outcome: "CANCELLED", error: cancelled() };
   if (run.overdue) return { outcome: "FAILED", error: tooLate(error) };
   return { outcome: "FAILED", error };
 }
 
-/** Before the next try, after that many failures in a row: doubled each time, varied by half, so that replicas do not meet again. */
+/** Whole milliseconds before the next try, after that many failures in a row: doubled each time, varied by half, so that replicas do not meet again. */
 export function pauseMs(failures: number, firstMs: number, longestMs: number): number {
-  return Math.min(longestMs, firstMs * 2 ** Math.min(failures, 30)) * (0.5 + Math.random() / 2);
+  return Math.ceil(Math.min(longestMs, firstMs * 2 ** Math.min(failures, 30)) * (0.5 + Math.random() / 2));
 }
 
 export function cancelled(): FleetError {
@@ -43,6 +45,6 @@ export function cancelled(): FleetError {
 }
 
 function tooLate(last: FleetError): FleetError {
-  const why = last.reason === "TaskDeadline" || last.code === "CANCELLED" ? "" : ` The last try: ${last.message}`;
-  return new FleetError("DEADLINE_EXCEEDED", `The task did not end within its time.${why}`, { reason: "TaskDeadline", cause: last.cause });
+  const why = last.reason === OVERDUE || last.code === "CANCELLED" ? "" : ` The last try: ${last.message}`;
+  return new FleetError("DEADLINE_EXCEEDED", `The task did not end within its time.${why}`, { reason: OVERDUE, cause: last.cause });
 }
