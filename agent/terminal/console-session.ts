@@ -228,7 +228,7 @@ export class ConsoleSession implements Watched {
     this.#ending = ending;
     clearTimeout(this.#idle);
     this.#tell();
-    this.onRead();
+    this.#holdingBack.end();
     this.#options.onEnded();
   }
 

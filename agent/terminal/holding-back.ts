@@ -10,6 +10,7 @@ export class HoldingBack {
   readonly #scrollback: Scrollback;
   readonly #viewers: ReadonlySet<Viewer>;
   #onRead: (() => void) | null = null;
+  #isOver = false;
 
   constructor(scrollback: Scrollback, viewers: ReadonlySet<Viewer>) {
     this.#scrollback = scrollback;
@@ -20,7 +21,7 @@ export class HoldingBack {
   async room(bytes: number): Promise<void> {
     for (;;) {
       const late = this.#late(bytes);
-      if (late.length === 0) return;
+      if (late.length === 0 || this.#isOver) return;
       const startedAt = performance.now();
       await this.#untilRead(Math.min(...late.map(({ worthMs }) => worthMs)));
       const waited = performance.now() - startedAt;
@@ -30,6 +31,12 @@ export class HoldingBack {
 
   /** A viewer has taken something, or is gone. */
   onRead(): void {
+    this.#onRead?.();
+  }
+
+  /** Nothing is waited for any more. */
+  end(): void {
+    this.#isOver = true;
     this.#onRead?.();
   }
 
