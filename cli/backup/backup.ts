@@ -11,7 +11,7 @@ import { copyFolder, keyFolders } from "./folders.ts";
 import { type Manifest, sha256Of, writeManifest } from "./manifest.ts";
 
 /**
- * Writes databases, CA, token key and the local agent's identity to a new folder, while everything goes on. The manifest comes last:
+ * Writes databases, CA, token key, keys of secrets and the local agent's identity to a new folder, while everything goes on. The manifest comes last:
  * a folder without one is no backup. Gives one line per part. Throws StartError for a folder that is in use, or where nothing is found.
  */
 export async function backUp(config: Config, dir: string): Promise<string[]> {

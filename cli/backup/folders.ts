@@ -6,7 +6,7 @@ import { sha256Of } from "./manifest.ts";
 
 /** The folders of keys and certificates, by their name in the backup. */
 export function keyFolders(config: Config): Record<string, string> {
-  return { ca: config["tls.caDir"], keys: config["auth.keyDir"], agent: config["agent.stateDir"] };
+  return { ca: config["tls.caDir"], keys: config["auth.keyDir"], secrets: config["secrets.keyDir"], agent: config["agent.stateDir"] };
 }
 
 /** Copies the files of a folder (it has no others inside), and gives their digests; null where the folder is not there. */

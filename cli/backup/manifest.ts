@@ -23,7 +23,7 @@ const manifestType = z.object({
   folders: z.record(fileName, z.record(fileName, digest)),
 });
 
-/** What a backup holds: `<database>.db` or `.jsonl`, and a folder each for the CA, the token key and the local agent. */
+/** What a backup holds: `<database>.db` or `.jsonl`, and a folder each for the CA, the token key, the keys of secrets and the local agent. */
 export type Manifest = z.infer<typeof manifestType>;
 
 export async function writeManifest(dir: string, manifest: Manifest): Promise<void> {

@@ -1,4 +1,5 @@
 import type { TokenVerifier } from "../../platform/auth/jwt.ts";
+import { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import { type ComputeSubgraph, startComputeSubgraph } from "../../subgraphs/compute/main.ts";
 import type { Bus } from "../../subgraphs/kit/events/bus.ts";
 import type { ProcessContext } from "../process/run-process.ts";
@@ -25,6 +26,7 @@ export async function startCompute(
     credentials: () => ({ ...certificate.current(), caPem: certificate.ca.certificatePem }),
     bus,
     verifier,
+    secrets: await SecretKeys.open(config["secrets.keyDir"]),
     log,
     metrics,
     config: { strategy: config["placement.strategy"], deletedRetentionMs: config["compute.deletedRetention"] * 1000 },

@@ -4,6 +4,7 @@ import type { GrpcService } from "../../platform/grpc/server.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { Metrics } from "../../platform/observability/metrics.ts";
 import { systemContext } from "../../platform/request-context.ts";
+import type { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import type { ControlCredentials } from "../../platform/tls/control-credentials.ts";
 import { AgentDirectory } from "../kit/agents/agent-directory.ts";
 import type { Bus } from "../kit/events/bus.ts";
@@ -18,11 +19,14 @@ import { InstanceLabel } from "./entities/instance-label.ts";
 import { InstanceMove } from "./entities/instance-move.ts";
 import { NodeReport } from "./entities/node-report.ts";
 import { NodeReservation } from "./entities/node-reservation.ts";
+import { RegistryCredential } from "./entities/registry-credential.ts";
 import { Task } from "./entities/task.ts";
 import { computeService } from "./grpc/compute-service.ts";
+import { imageCredentialService } from "./grpc/image-credential-service.ts";
 import { instanceReportService } from "./grpc/instance-report-service.ts";
 import { CreateInstances20261128 } from "./migrations/create-instances.ts";
 import { CreateMoves20261206 } from "./migrations/create-moves.ts";
+import { CreateRegistryCredentials20261206 } from "./migrations/create-registry-credentials.ts";
 import { CreateTasks20261205 } from "./migrations/create-tasks.ts";
 import { type ComputeContext, computeContext } from "./resolvers/compute-context.ts";
 import { computeSchema } from "./schema.ts";
@@ -44,6 +48,8 @@ export interface ComputeOptions {
   /** The control plane's certificate and CA, asked for each new connection. */
   credentials: () => ControlCredentials;
   verifier: TokenVerifier;
+  /** Of what the database keeps sealed. Replicas have the same. */
+  secrets: SecretKeys;
   log: Logger;
   metrics: Metrics;
   config?: Partial<ComputeConfig>;
@@ -70,7 +76,7 @@ export interface ComputeSubgraph {
 
 /** Opens the database, begins to follow the nodes, to tell agents about instances and to serve. Throws where the database cannot be used. */
 export async function startComputeSubgraph(options: ComputeOptions): Promise<ComputeSubgraph> {
-  const { bus, verifier, metrics } = options;
+  const { bus, verifier, metrics, secrets } = options;
   const log = options.log.child({ subgraph: NAME });
   const config = { ...DEFAULT_COMPUTE_CONFIG, ...options.config };
   const store = await openComputeStore(options.databaseUrl, options.log);
@@ -80,7 +86,7 @@ export async function startComputeSubgraph(options: ComputeOptions): Promise<Com
   const clusters = async () => pool.lease({ address: await options.clustersAddress, peerUri: "fleetgraph://control/*" });
   const directory = new AgentDirectory({ clusters, log, metrics });
   const ctx = systemContext(NAME, stopping.signal, log);
-  const services = new ComputeServices({ store, log: eventLog, directory, pool, clusters, metrics, config, ctx });
+  const services = new ComputeServices({ store, log: eventLog, directory, pool, clusters, secrets, metrics, config, ctx });
   const { schema, sdl } = computeSchema();
   const handler = createSubgraphHandler<ComputeContext>({
     name: NAME,
@@ -99,7 +105,7 @@ export async function startComputeSubgraph(options: ComputeOptions): Promise<Com
     sdl,
     services,
     grpcServices: () => [computeService(services)],
-    agentServices: () => [instanceReportService(services.reports)],
+    agentServices: () => [instanceReportService(services.reports), imageCredentialService(services.images.credentials)],
     ready: async () => directory.synced && (await store.isReachable()),
     renewConnections: () => pool.renew(),
     async stop(graceMs = 5_000) {
@@ -121,8 +127,9 @@ export function computeSdl(): string {
 
 /** The database with its migrations run. */
 export function openComputeStore(url: string, log: Logger): Promise<Store> {
-  const entities = [Instance, InstanceLabel, NodeReservation, NodeReport, Task, InstanceMove, FormerPlacement];
-  return openStore({ name: NAME, url, entities, migrations: [CreateInstances20261128, CreateTasks20261205, CreateMoves20261206], log });
+  const entities = [Instance, InstanceLabel, NodeReservation, NodeReport, Task, InstanceMove, FormerPlacement, RegistryCredential];
+  const migrations = [CreateInstances20261128, CreateTasks20261205, CreateMoves20261206, CreateRegistryCredentials20261206];
+  return openStore({ name: NAME, url, entities, migrations, log });
 }
 
 /** Counted when the metrics are read. */

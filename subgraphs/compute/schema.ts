@@ -3,6 +3,10 @@ import type { ComputeContext } from "./resolvers/compute-context.ts";
 import { CONSOLE_FIELDS } from "./resolvers/consoles/console-fields.ts";
 import { ConsoleMutationsResolver } from "./resolvers/consoles/console-mutations.ts";
 import { ConsoleOutputResolver } from "./resolvers/consoles/console-output.ts";
+import { ImageMutationsResolver } from "./resolvers/images/image-mutations.ts";
+import { ImagePullResolver } from "./resolvers/images/image-pull.ts";
+import { ImageQueriesResolver } from "./resolvers/images/image-queries.ts";
+import { RegistryCredentialsResolver } from "./resolvers/images/registry-credentials.ts";
 import { InstanceEventsResolver } from "./resolvers/instance-events.ts";
 import { INSTANCE_FIELDS } from "./resolvers/instance-fields.ts";
 import { InstanceMutationsResolver } from "./resolvers/instance-mutations.ts";
@@ -25,6 +29,10 @@ export function computeSchema(): SubgraphSchema {
       ...CONSOLE_FIELDS,
       ConsoleMutationsResolver,
       ConsoleOutputResolver,
+      ImageQueriesResolver,
+      ImageMutationsResolver,
+      ImagePullResolver,
+      RegistryCredentialsResolver,
       ...TASK_QUERIES,
       TaskEventsResolver,
     ],

@@ -51,6 +51,7 @@ export interface ListQuery<E extends object> {
 }
 
 type SortValue = string | number | Date;
+type Order<E extends object> = Pick<ListQuery<E>, "list" | "sort" | "descending">;
 
 /** The names of the arguments in the errors of each face. */
 const GRAPHQL_FIELDS = { size: "first", cursor: "after" };
@@ -66,20 +67,32 @@ export async function connection<E extends { id: string }>(
   { first, after }: ConnectionArguments,
 ): Promise<Connection<E>> {
   const size = pageSize(first ?? DEFAULT_PAGE_SIZE, GRAPHQL_FIELDS.size, 1);
-  const page = await readPage(em, query, size, after ?? null, GRAPHQL_FIELDS.cursor);
-  const edges = page.items.map((node) => ({ cursor: cursorOf(query, node), node }));
-  return {
-    nodes: page.items,
-    edges,
-    pageInfo: {
-      hasNextPage: page.more,
-      // Forward paging only: a page behind a cursor has at least that element before it.
-      hasPreviousPage: typeof after === "string",
-      startCursor: edges[0]?.cursor ?? null,
-      endCursor: edges.at(-1)?.cursor ?? null,
-    },
-    totalCount: page.totalCount,
-  };
+  return asConnection(query, await readPage(em, query, size, after ?? null, GRAPHQL_FIELDS.cursor), typeof after === "string");
+}
+
+/** Of a list that is in memory: its name, as in ListQuery, and the text that it is ordered by, before the id; both by code units. */
+export interface SortedList<T> {
+  list: string;
+  items: readonly T[];
+  sort: keyof T & string;
+}
+
+/**
+ * One page of what is in memory, in order already. A cursor leads to what comes behind its place in the order, also where the list has
+ * changed since.
+ * @throws FleetError INVALID_ARGUMENT with field "first" or "after".
+ */
+export function sortedConnection<T extends { id: string }>(
+  { list, items, sort }: SortedList<T>,
+  { first, after }: ConnectionArguments,
+): Connection<T> {
+  const size = pageSize(first ?? DEFAULT_PAGE_SIZE, GRAPHQL_FIELDS.size, 1);
+  const order = { list, sort, descending: false };
+  const position = typeof after === "string" ? parseCursor<T>(order, after, GRAPHQL_FIELDS.cursor) : null;
+  const isBehind = (item: T) =>
+    position === null || (item[sort] as string) > position.value || (item[sort] === position.value && item.id > position.id);
+  const behind = items.filter(isBehind);
+  return asConnection(order, { items: behind.slice(0, size), more: behind.length > size, totalCount: items.length }, position !== null);
 }
 
 /**
@@ -97,6 +110,28 @@ export async function tokenPage<E extends { id: string }>(
   return { items: page.items, nextPageToken: page.more && last ? cursorOf(query, last) : "", totalCount: page.totalCount };
 }
 
+interface ReadPage<T> {
+  items: T[];
+  more: boolean;
+  totalCount: number;
+}
+
+function asConnection<E extends { id: string }>(order: Order<E>, page: ReadPage<E>, isBehind: boolean): Connection<E> {
+  const edges = page.items.map((node) => ({ cursor: cursorOf(order, node), node }));
+  return {
+    nodes: page.items,
+    edges,
+    pageInfo: {
+      hasNextPage: page.more,
+      // Forward paging only: a page behind a cursor has at least that element before it.
+      hasPreviousPage: isBehind,
+      startCursor: edges[0]?.cursor ?? null,
+      endCursor: edges.at(-1)?.cursor ?? null,
+    },
+    totalCount: page.totalCount,
+  };
+}
+
 function pageSize(size: number, field: string, min: number): number {
   if (!Number.isInteger(size) || size < min)
     throw invalidArgument(field, `A page has at least ${min} entries.`, { min, max: MAX_PAGE_SIZE });
@@ -110,11 +145,11 @@ async function readPage<E extends { id: string }>(
   size: number,
   cursor: string | null,
   field: string,
-) {
+): Promise<ReadPage<E>> {
   const where = (query.where ?? {}) as FilterQuery<AnyEntity>;
   const sort = query.sort ?? "id";
   const direction = query.descending ? "desc" : "asc";
-  const behind = cursor === null ? [] : [keysetCondition(query, parseCursor(query, cursor, field))];
+  const behind = cursor === null ? [] : [keysetCondition(query, parseCursor<E>(query, cursor, field))];
   const entity = query.entity as EntityName<AnyEntity>;
   const orderBy = (sort === "id" ? [{ id: direction }] : [{ [sort]: direction }, { id: direction }]) as QueryOrderMap<AnyEntity>[];
   const rows = (await em.find(entity, { $and: [where, ...behind] } as FilterQuery<AnyEntity>, {
@@ -137,13 +172,13 @@ function keysetCondition<E extends object>(
 
 const VERSION = 1;
 
-function cursorOf<E extends { id: string }>({ list, sort = "id" as keyof E & string, descending }: ListQuery<E>, row: E): string {
+function cursorOf<E extends { id: string }>({ list, sort = "id" as keyof E & string, descending }: Order<E>, row: E): string {
   const value = row[sort] as unknown as SortValue;
   const encoded = value instanceof Date ? { date: value.getTime() } : value;
   return Buffer.from(JSON.stringify([VERSION, list, sort, descending === true, encoded, row.id])).toString("base64url");
 }
 
-function parseCursor<E extends object>({ list, sort = "id" as keyof E & string, descending }: ListQuery<E>, cursor: string, field: string) {
+function parseCursor<E extends object>({ list, sort = "id" as keyof E & string, descending }: Order<E>, cursor: string, field: string) {
   const broken = () => invalidArgument(field, "This is not a position that this list has given.");
   let parts: unknown;
   try {

@@ -12,6 +12,7 @@ import { createGrpcServer, type GrpcServer, grpcService } from "../../platform/g
 import { createLogger } from "../../platform/observability/log.ts";
 import { Metrics } from "../../platform/observability/metrics.ts";
 import { systemContext } from "../../platform/request-context.ts";
+import { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import {
   ClusterServiceDefinition,
   type Node,
@@ -71,6 +72,8 @@ export class ComputeControlPlane implements AsyncDisposable {
     readonly agents: AgentFleet,
     readonly issuer: LocalIssuer,
     readonly databaseUrl: string,
+    /** Of the keys of secrets. */
+    readonly secretsDir: string,
     readonly variant: string,
   ) {}
 
@@ -84,7 +87,7 @@ export class ComputeControlPlane implements AsyncDisposable {
       agents.keep(databases, () => databases.drop());
       databaseUrl = databases.urls.compute;
     }
-    const plane = new ComputeControlPlane(agents, await LocalIssuer.open(join(dir, "keys")), databaseUrl, variant);
+    const plane = new ComputeControlPlane(agents, await LocalIssuer.open(join(dir, "keys")), databaseUrl, join(dir, "secrets"), variant);
     const updateNodeStatus = async (request: UpdateNodeStatusRequest) => {
       plane.conditionCalls.push(request);
       agents.cluster.set({ id: request.nodeId, conditions: request.conditions });
@@ -107,6 +110,7 @@ export class ComputeControlPlane implements AsyncDisposable {
       clustersAddress: this.#clustersAddress,
       credentials: () => ({ ...this.agents.control, caPem: this.agents.ca.certificatePem }),
       verifier,
+      secrets: await SecretKeys.open(this.secretsDir),
       log,
       metrics,
       config: { ...QUICK, ...config },
@@ -199,6 +203,7 @@ export class ComputeControlPlane implements AsyncDisposable {
         applyInstance: (request) => agent.applyInstance(request),
         sampleInstances: (request) => agent.sampleInstances(request),
       }),
+      agent.images.service(),
       grpcService(ConsoleAgentServiceDefinition, {
         openConsole: (request) => agent.consoles.openConsole(request),
         listConsoles: (request) => agent.consoles.listConsoles(request),

@@ -12,6 +12,7 @@ import {
   type SampleInstancesRequest,
 } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { RecordedConsoles } from "./recorded-consoles.ts";
+import { RecordedImages } from "./recorded-images.ts";
 
 /** How an agent reaches the control plane, and is reached. */
 export interface AgentLink {
@@ -40,6 +41,7 @@ export class RecordedAgent {
   readonly applied: ApplyInstanceRequest[] = [];
   readonly sampled: SampleInstancesRequest[] = [];
   readonly host = new Map<string, Native>();
+  readonly images = new RecordedImages();
   readonly consoles = new RecordedConsoles();
   /** Answers instead of carrying out; null: as it does by itself. */
   onApply: ((request: ApplyInstanceRequest) => void) | null = null;

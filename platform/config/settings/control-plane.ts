@@ -35,7 +35,7 @@ export const CONTROL_PLANE_SETTINGS = {
     defaultText: "none: every service is at the address that agents call",
     commands: CLUSTERS,
     description:
-      "Where agents find services of subgraphs that run as processes of their own: full gRPC service name and address, such as hypervisor.v1.InventoryService=10.0.0.2:50054 and hypervisor.v1.InstanceReportService=10.0.0.3:50055.",
+      "Where agents find services of subgraphs that run as processes of their own: full gRPC service name and address, such as hypervisor.v1.InventoryService=10.0.0.2:50054, and hypervisor.v1.InstanceReportService=10.0.0.3:50055 with hypervisor.v1.ImageCredentialService at the same address.",
   }),
   "tls.caDir": withDefault({
     kind: kind.path,
@@ -51,6 +51,15 @@ export const CONTROL_PLANE_SETTINGS = {
     commands: ["subgraph"],
     description:
       "A folder with control.pem and ca-certificate.pem, for a nodes or compute subgraph that does not share the certificate authority's folder; `fleetgraph token --control NAME` makes it.",
+  }),
+  "secrets.keyDir": withDefault({
+    kind: kind.path,
+    flag: "--secrets",
+    default: ({ dataDir }) => join(dataDir, "secrets"),
+    defaultText: "DATA/secrets",
+    commands: [...CLUSTERS, "backup", "restore"],
+    description:
+      "The keys of secrets in the databases (accounts for registries, say), in the file secret-keys, made at the first start: one key a line, the last one seals, all open. Replicas of a subgraph need the same file.",
   }),
   "database.clusters": withDefault({
     kind: kind.databaseUrl,

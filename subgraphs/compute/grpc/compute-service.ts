@@ -1,5 +1,4 @@
 import { hasRole } from "../../../platform/auth/identity.ts";
-import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { type GrpcService, grpcService } from "../../../platform/grpc/server.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
 import {
@@ -13,6 +12,7 @@ import { inMessageFields, withMessageFields } from "../../kit/grpc/field-names.t
 import type { ComputeServices } from "../services/compute-services.ts";
 import type { InstanceView } from "../services/instance-types.ts";
 import { attachConsoleMessages } from "./attach-console.ts";
+import { imageFilterFromMessage, imagesToMessage, pullOverGrpc } from "./image-messages.ts";
 import { creationFromMessage, eventToMessage, filterFromMessage, instanceToMessage, textOrNull, watchFilter } from "./instance-messages.ts";
 
 /** Names that only some messages have. */
@@ -67,12 +67,12 @@ export function computeService(services: ComputeServices): GrpcService {
       }
     },
     attachConsole: (inputs, { fleet }) => attachConsoleMessages(services.consoles, fleet, inputs),
-    listImages: async () => {
-      throw notYet("Lists of images");
-    },
-    pullImage() {
-      throw notYet("Pulls of images");
-    },
+    listImages: (request, { fleet }) =>
+      withMessageFields(async () => {
+        const { images, unavailable } = await services.images.queries.all(fleet, imageFilterFromMessage(request));
+        return imagesToMessage(images, unavailable);
+      }),
+    pullImage: (request, { fleet }) => pullOverGrpc(services.images.pulls, fleet, request),
   });
 }
 
@@ -98,8 +98,4 @@ async function readStats(
   if (outcome === undefined) throw new Error("A reading has no outcome.");
   if ("refusal" in outcome) throw outcome.refusal;
   return outcome.stats;
-}
-
-function notYet(what: string): FleetError {
-  return new FleetError("UNIMPLEMENTED", `${what} are not served yet.`);
 }

@@ -19,7 +19,7 @@ import type { RawSpec } from "../services/spec-input.ts";
 import { specToMessage } from "../services/spec-message.ts";
 
 /** A seed's enum without its prefix; UNSPECIFIED is null. A number that the contract does not know stays UNRECOGNIZED, for the checks to refuse. */
-function enumName(value: ProtoType | ProtoState | ProtoFirmware | ProtoStrategy): string | null {
+export function enumName(value: ProtoType | ProtoState | ProtoFirmware | ProtoStrategy): string | null {
   const name = value.replace(/^(INSTANCE_TYPE|INSTANCE_STATE|FIRMWARE|PLACEMENT_STRATEGY)_/, "");
   return name === "UNSPECIFIED" ? null : name;
 }

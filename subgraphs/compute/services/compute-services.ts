@@ -1,6 +1,7 @@
 import type { ChannelLease, ChannelPool } from "../../../platform/grpc/channel-pool.ts";
 import type { Metrics } from "../../../platform/observability/metrics.ts";
 import type { RequestContext } from "../../../platform/request-context.ts";
+import type { SecretKeys } from "../../../platform/secrets/secret-keys.ts";
 import { AgentCalls } from "../../kit/agents/agent-calls.ts";
 import type { AgentDirectory } from "../../kit/agents/agent-directory.ts";
 import type { EventLog } from "../../kit/events/event-log.ts";
@@ -13,6 +14,7 @@ import { Dispatcher } from "./dispatcher.ts";
 import { FleetView } from "./fleet-view.ts";
 import { GoneNodes } from "./gone-nodes.ts";
 import { Housekeeping } from "./housekeeping.ts";
+import { ImageServices } from "./images/image-services.ts";
 import { InstanceCreation } from "./instance-creation.ts";
 import { InstanceQueries } from "./instance-queries.ts";
 import { InstanceReports } from "./instance-reports.ts";
@@ -33,6 +35,8 @@ export interface ComputeServicesParts {
   pool: ChannelPool;
   /** A connection to ClusterService, as the control plane. */
   clusters: () => ChannelLease | Promise<ChannelLease>;
+  /** Of what the database keeps sealed. */
+  secrets: SecretKeys;
   metrics: Metrics;
   config: ComputeConfig;
   /** The control plane itself; its signal ends what runs in the background. */
@@ -48,6 +52,7 @@ export class ComputeServices {
   readonly requests: InstanceRequests;
   readonly reports: InstanceReports;
   readonly consoles: Consoles;
+  readonly images: ImageServices;
   readonly tasks: TaskQueries;
   readonly taskRequests: TaskRequests;
   /** Handlers are registered with it here, before it starts. */
@@ -62,7 +67,7 @@ export class ComputeServices {
   #loops: Promise<unknown> = Promise.resolve();
 
   constructor(parts: ComputeServicesParts) {
-    const { store, log, directory, pool, clusters, metrics, config, ctx } = parts;
+    const { store, log, directory, pool, clusters, secrets, metrics, config, ctx } = parts;
     this.#parts = parts;
     const writer = new InstanceWriter(store);
     const fleet = new FleetView(directory);
@@ -82,6 +87,22 @@ export class ComputeServices {
     this.tasks = new TaskQueries(store, log);
     this.taskRequests = new TaskRequests(writer);
     this.taskRunner = new TaskRunner({ ctx, writer, log, metrics, config: config.tasks });
+    const { commands, taskRequests } = this;
+    const { strategy, agentCalls } = config;
+    this.images = new ImageServices({
+      writer,
+      log,
+      directory,
+      fleet,
+      pool,
+      commands,
+      taskRequests,
+      secrets,
+      metrics,
+      strategy,
+      agentCalls,
+    });
+    this.taskRunner.register(this.images.pullHandler);
     this.stats = new StatsReads(agents);
     this.sampler = new StatsSampler({ ctx, store, reads: this.stats, tickMs: config.sampleTickMs });
     this.housekeeping = new Housekeeping(ctx, writer, { deletedMs: config.deletedRetentionMs, tasksMs: config.tasks.retentionMs });
@@ -94,6 +115,7 @@ export class ComputeServices {
     this.dispatcher.start();
     this.taskRunner.start();
     this.#loops = Promise.all([
+      this.images.credentials.resealAll(ctx).catch((error: unknown) => ctx.log.warn({ err: error }, "old secrets were not sealed anew")),
       periodically(ctx, "housekeeping", config.housekeepingMs, () => this.housekeeping.round()),
       periodically(ctx, "looking after nodes that left", config.housekeepingMs, () => this.#goneNodes.round()),
       periodically(ctx, "comparing allocations", config.driftCheckMs, () => this.drift.round()),

@@ -32,11 +32,8 @@ export interface Page<T> {
   pageInfo: PageInfo;
 }
 
-/**
- * The GraphQL types `<name>Connection` and `<name>Edge` of an object type. To be called once per type:
- * `export const NodeConnection = connectionType(NodeType, "Node");`
- */
-export function connectionType<T extends object>(nodeType: ClassType<T>, name: string): ClassType<Connection<T>> {
+/** The GraphQL type `<name>Edge`. For a connection that has more than others; `connectionType` brings its own. */
+export function edgeType<T extends object>(nodeType: ClassType<T>, name: string): ClassType<Edge<T>> {
   @ObjectType(`${name}Edge`, { simpleResolvers: true })
   class EdgeType implements Edge<T> {
     @Field(() => nodeType)
@@ -46,13 +43,23 @@ export function connectionType<T extends object>(nodeType: ClassType<T>, name: s
     cursor!: string;
   }
 
+  return EdgeType;
+}
+
+/**
+ * The GraphQL types `<name>Connection` and `<name>Edge` of an object type. To be called once per type:
+ * `export const NodeConnection = connectionType(NodeType, "Node");`
+ */
+export function connectionType<T extends object>(nodeType: ClassType<T>, name: string): ClassType<Connection<T>> {
+  const EdgeType = edgeType(nodeType, name);
+
   @ObjectType(`${name}Connection`, { description: "One page of a list.", simpleResolvers: true })
   class ConnectionType implements Connection<T> {
     @Field(() => [nodeType], { description: "The page's objects, without their cursors." })
     nodes!: T[];
 
     @Field(() => [EdgeType])
-    edges!: EdgeType[];
+    edges!: Edge<T>[];
 
     @Field(() => PageInfo)
     pageInfo!: PageInfo;
