@@ -9,7 +9,7 @@ import { authenticateByToken } from "../../platform/grpc/authenticate.ts";
 import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import { createGrpcServer, type GrpcServer, grpcService } from "../../platform/grpc/server.ts";
-import { createLogger } from "../../platform/observability/log.ts";
+import { createLogger, type Logger } from "../../platform/observability/log.ts";
 import { Metrics } from "../../platform/observability/metrics.ts";
 import { systemContext } from "../../platform/request-context.ts";
 import { SecretKeys } from "../../platform/secrets/secret-keys.ts";
@@ -22,7 +22,7 @@ import {
 import { ComputeServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
 import { ConsoleAgentServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/consoles.ts";
 import { InstanceAgentServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
-import type { ComputeConfig } from "../../subgraphs/compute/config.ts";
+import { type ComputeConfig, DEFAULT_COMPUTE_CONFIG } from "../../subgraphs/compute/config.ts";
 import { type ComputeSubgraph, startComputeSubgraph } from "../../subgraphs/compute/main.ts";
 import type { InstanceView } from "../../subgraphs/compute/services/instance-types.ts";
 import { type Bus, InProcessBus } from "../../subgraphs/kit/events/bus.ts";
@@ -55,6 +55,7 @@ export interface ComputeReplica {
 
 /** Quick enough for tests: nothing is waited for longer than it takes. */
 const QUICK: Partial<ComputeConfig> = {
+  tasks: { ...DEFAULT_COMPUTE_CONFIG.tasks, sweepMs: 100, firstPauseMs: 20, longestPauseMs: 100, progressMs: 20 },
   dispatch: { deadlineMs: 2_000, perNode: 4, overall: 64, firstPauseMs: 10, longestPauseMs: 50, sweepMs: 50 },
   housekeepingMs: 3_600_000,
   driftCheckMs: 3_600_000,
@@ -99,8 +100,7 @@ export class ComputeControlPlane implements AsyncDisposable {
   }
 
   /** A replica; the last one started is the one that `client`, `graphql` and the agents use. Ready when this returns. */
-  async start(config: Partial<ComputeConfig> = {}): Promise<ComputeReplica> {
-    const { log } = this.agents;
+  async start(config: Partial<ComputeConfig> = {}, log: Logger = this.agents.log): Promise<ComputeReplica> {
     const bus: Bus = this.variant === "SQLite" ? this.#shared : new NatsBus({ url: NATS_URL, name: "test", log });
     const metrics = new Metrics();
     const verifier = this.issuer.verifier();
