@@ -12,6 +12,7 @@ import { INSTANCE_FIELDS } from "./resolvers/instance-fields.ts";
 import { InstanceMutationsResolver } from "./resolvers/instance-mutations.ts";
 import { InstanceQueriesResolver, resolveInstanceReference } from "./resolvers/instance-queries.ts";
 import { InstanceStatsResolver } from "./resolvers/instance-stats.ts";
+import { MigrationsResolver } from "./resolvers/migrations/migrations.ts";
 import { NodeInstancesResolver, resolveNodeReference } from "./resolvers/node-instances.ts";
 import { TaskEventsResolver } from "./resolvers/tasks/task-events.ts";
 import { resolveTaskReference, TASK_QUERIES } from "./resolvers/tasks/task-queries.ts";
@@ -33,6 +34,7 @@ export function computeSchema(): SubgraphSchema {
       ImageMutationsResolver,
       ImagePullResolver,
       RegistryCredentialsResolver,
+      MigrationsResolver,
       ...TASK_QUERIES,
       TaskEventsResolver,
     ],

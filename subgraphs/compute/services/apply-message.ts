@@ -30,9 +30,11 @@ export interface Leftover {
   instanceId: string;
   generation: number;
   revision: number;
+  /** It runs elsewhere, perhaps on the same disks. */
+  keepDisks: boolean;
 }
 
-export function removalMessage({ nodeId, instanceId, generation, revision }: Leftover): ApplyInstanceRequest {
+export function removalMessage({ nodeId, instanceId, generation, revision, keepDisks }: Leftover): ApplyInstanceRequest {
   const desired: DesiredState = "DELETED";
   return ApplyInstanceRequest.fromPartial({
     nodeId,
@@ -42,5 +44,6 @@ export function removalMessage({ nodeId, instanceId, generation, revision }: Lef
     desiredState: ProtoDesired[desired],
     force: true,
     madeBefore: true,
+    keepDisks,
   });
 }

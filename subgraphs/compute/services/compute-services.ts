@@ -20,6 +20,7 @@ import { InstanceQueries } from "./instance-queries.ts";
 import { InstanceReports } from "./instance-reports.ts";
 import { InstanceRequests } from "./instance-requests.ts";
 import { InstanceWriter } from "./instance-writer.ts";
+import { MigrationServices } from "./migrations/migration-services.ts";
 import { periodically } from "./periodic.ts";
 import { StatsReads } from "./stats-reads.ts";
 import { StatsSampler } from "./stats-sampler.ts";
@@ -53,6 +54,7 @@ export class ComputeServices {
   readonly reports: InstanceReports;
   readonly consoles: Consoles;
   readonly images: ImageServices;
+  readonly migrations: MigrationServices;
   readonly tasks: TaskQueries;
   readonly taskRequests: TaskRequests;
   /** Handlers are registered with it here, before it starts. */
@@ -103,6 +105,8 @@ export class ComputeServices {
       agentCalls,
     });
     this.taskRunner.register(this.images.pullHandler);
+    this.migrations = new MigrationServices({ ctx, writer, fleet, commands, config });
+    this.taskRunner.register(this.migrations.handler);
     this.stats = new StatsReads(agents);
     this.sampler = new StatsSampler({ ctx, store, reads: this.stats, tickMs: config.sampleTickMs });
     this.housekeeping = new Housekeeping(ctx, writer, { deletedMs: config.deletedRetentionMs, tasksMs: config.tasks.retentionMs });
@@ -118,6 +122,7 @@ export class ComputeServices {
       this.images.credentials.resealAll(ctx).catch((error: unknown) => ctx.log.warn({ err: error }, "old secrets were not sealed anew")),
       periodically(ctx, "housekeeping", config.housekeepingMs, () => this.housekeeping.round()),
       periodically(ctx, "looking after nodes that left", config.housekeepingMs, () => this.#goneNodes.round()),
+      periodically(ctx, "removing what moved instances left", config.dispatch.sweepMs, () => this.migrations.former.round()),
       periodically(ctx, "comparing allocations", config.driftCheckMs, () => this.drift.round()),
     ]);
   }

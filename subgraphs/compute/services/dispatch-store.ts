@@ -23,7 +23,8 @@ export class DispatchStore {
   pendingNodes(limit: number): Promise<string[]> {
     return this.#writer.store.read(async (em) => {
       const rows = await em.execute<Array<{ node_id: string }>>(
-        "select distinct node_id from instance where applied_revision < revision and deleted_at is null and managed = true limit ?",
+        `select distinct node_id from instance where applied_revision < revision and deleted_at is null and managed = true
+         and ${NOT_MOVING} limit ?`,
         [limit],
       );
       return rows.map((row) => row.node_id);
@@ -97,9 +98,12 @@ export class DispatchStore {
   }
 }
 
+/** Of one that is being moved nobody else tells either agent anything, until it is decided whose it is. */
+const NOT_MOVING = "not exists (select 1 from instance_move where instance_move.instance_id = instance.id)";
+
 async function pendingIds(em: EntityManager, nodeId: string, limit: number): Promise<string[]> {
   const rows = await em.execute<Array<{ id: string }>>(
-    `select id from instance where node_id = ? and applied_revision < revision and deleted_at is null and managed = true
+    `select id from instance where node_id = ? and applied_revision < revision and deleted_at is null and managed = true and ${NOT_MOVING}
      order by updated_at, id limit ?`,
     [nodeId, limit],
   );

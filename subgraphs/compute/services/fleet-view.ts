@@ -45,7 +45,7 @@ export class FleetView {
 
 const NOTHING: Resources = { cpuCores: 0, memoryBytes: 0, diskBytes: 0, gpuCount: 0 };
 
-function placementNode(record: NodeRecord, reserved: Resources = NOTHING): PlacementNode {
+export function placementNode(record: NodeRecord, reserved: Resources = NOTHING): PlacementNode {
   return {
     nodeId: record.nodeId,
     hostname: record.hostname,

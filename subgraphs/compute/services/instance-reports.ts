@@ -4,12 +4,15 @@ import type { RequestContext } from "../../../platform/request-context.ts";
 import type { ReportInstancesRequest } from "../../../schema/generated/proto/hypervisor/v1/instances.ts";
 import type { AgentDirectory } from "../../kit/agents/agent-directory.ts";
 import { requireAgent, requireOwnNode } from "../../kit/agents/own-node.ts";
+import type { FormerPlacement } from "../entities/former-placement.ts";
 import { Instance } from "../entities/instance.ts";
 import { NodeReport } from "../entities/node-report.ts";
 import type { Leftover } from "./apply-message.ts";
 import { forgetUnseen, takeFound } from "./found-instances.ts";
 import { finishDeletion } from "./instance-requests.ts";
 import type { InstanceTransaction, InstanceWriter } from "./instance-writer.ts";
+import { endsFormer, formerOn } from "./migrations/former-rows.ts";
+import { type HeldBack, heldBack } from "./migrations/moves.ts";
 import { foldObservation } from "./observation.ts";
 import { checkReport, type Report, type Seen } from "./report-input.ts";
 
@@ -69,16 +72,22 @@ export class InstanceReports {
   async #takeSeen(instances: InstanceTransaction, { nodeId, seen, full }: Report): Promise<Leftover[]> {
     const here = await lockHere(instances, nodeId, seen, full);
     const byId = new Map(here.map((instance) => [instance.id, instance]));
+    // In this order: a move that ends while this is read is then seen as ended here as well as there.
+    const moving = await heldBack(instances.em, nodeId);
+    const former = await formerOn(instances.em, nodeId);
     const elsewhere = await readElsewhere(instances, seen, byId);
     const leftovers: Leftover[] = [];
     const now = new Date();
     for (const one of seen) {
+      if (isHeldBack(moving, one)) continue;
       const instance = one.instanceId === null ? undefined : byId.get(one.instanceId);
       const other = one.instanceId === null ? undefined : elsewhere.get(one.instanceId);
       if (instance?.managed && instance.state !== "DELETED") {
         await takeOwn(instances, instance, one, now);
         if (full) noteRolledBack(instance, one);
-      } else if (other ?? instance?.managed) leftovers.push(...this.#leftoverOf(nodeId, one, (other ?? instance) as Instance));
+      } else if (one.instanceId !== null && former.has(one.instanceId))
+        dropFormer(instances, former.get(one.instanceId) as FormerPlacement, one);
+      else if (other ?? instance?.managed) leftovers.push(...this.#leftoverOf(nodeId, one, (other ?? instance) as Instance));
       else takeFound(instances, nodeId, one, here);
     }
     if (full) forgetUnseen(instances, here, seen);
@@ -94,10 +103,24 @@ export class InstanceReports {
     const { managed, generation, revision, state } = known;
     const isFormer =
       observation.generation < generation || (state === "DELETED" && placedOn === nodeId && observation.generation === generation);
-    if (managed && isFormer) return [{ nodeId, instanceId: id, generation, revision: Math.max(revision, observation.revision) + 1 }];
+    if (managed && isFormer) {
+      // Of a placement that nobody remembers it is not known whether its disks are those of the instance where it is now: they stay.
+      const keepDisks = state !== "DELETED" && placedOn !== nodeId;
+      return [{ nodeId, instanceId: id, generation, revision: Math.max(revision, observation.revision) + 1, keepDisks }];
+    }
     this.#parts.log.warn({ nodeId, instanceId, placedOn }, "a host reports an instance that is not its own; it is left alone");
     return [];
   }
+}
+
+/** The task that moves it decides what becomes of it: what either host has meanwhile is neither the instance's loss nor a copy of it. */
+function isHeldBack({ instanceIds, nativeIds }: HeldBack, { instanceId, observation: { nativeId } }: Seen): boolean {
+  return instanceId === null ? nativeId !== null && nativeIds.has(nativeId) : instanceIds.has(instanceId);
+}
+
+/** What is left of it is removed by those who remember it; once nothing is, that is no longer needed. */
+function dropFormer({ em }: InstanceTransaction, placement: FormerPlacement, { observation }: Seen): void {
+  if (endsFormer(placement, observation)) em.remove(placement);
 }
 
 async function takeOwn(instances: InstanceTransaction, instance: Instance, { observation }: Seen, now: Date): Promise<void> {

@@ -8,6 +8,7 @@ import { checkRequestOptions, checkResize, type RawRequestOptions, type RawResiz
 import { type InstanceView, resourcesOf } from "./instance-types.ts";
 import { instanceView } from "./instance-view.ts";
 import type { InstanceTransaction, InstanceWriter } from "./instance-writer.ts";
+import { isMoving, refuseWhileMoving } from "./migrations/moves.ts";
 import { release, reserveAnyway } from "./reservations.ts";
 import { takeResize } from "./resizing.ts";
 import { applyRequest, NODE_GONE, type RequestOptions, refusedRequest, rowFor } from "./state-machine.ts";
@@ -15,7 +16,8 @@ import type { InstanceRequest } from "./state-table.ts";
 
 /**
  * What people ask of instances. Each returns at once with the instance in its transitional state; its events tell the end. All throw
- * NOT_FOUND, and FAILED_PRECONDITION with the state and what may be asked instead, as the state table says.
+ * NOT_FOUND, and FAILED_PRECONDITION with the state and what may be asked instead, as the state table says, or with the reason TaskUnderWay
+ * while the instance is being moved.
  */
 export class InstanceRequests {
   readonly #writer: InstanceWriter;
@@ -71,17 +73,19 @@ export class InstanceRequests {
 
   /**
    * Rights: operator. It is DELETED, and its reservation free, when nothing of it is left on its host; while that cannot be reached, the
-   * deletion is remembered. By force, also where its node has left the fleet: what is still there is removed if the host comes back.
+   * deletion is remembered. By force, also where its node has left the fleet: what is still there is removed if the host comes back; and
+   * also while it is being moved, which ends the move.
    */
   async delete(ctx: RequestContext, id: string, raw: RawRequestOptions): Promise<InstanceView> {
     requireRole(ctx.identity, "operator");
     const options = checkRequestOptions(raw);
-    return this.#change(id, async (instances, instance) => {
-      if (options.force && instance.managed && instance.state !== "DELETED" && this.#fleet.isGone(instance.nodeId)) {
-        return finishDeletion(instances, instance, NODE_GONE);
-      }
+    const change = async (instances: InstanceTransaction, instance: Instance) => {
+      const isGone = options.force && instance.managed && instance.state !== "DELETED" && this.#fleet.isGone(instance.nodeId);
+      // Of one that moves, the move is undone first; then its agent is told.
+      if (isGone && !(await isMoving(instances.em, id))) return finishDeletion(instances, instance, NODE_GONE);
       return instances.change(instance, () => applyRequest(instance, "delete", options));
-    });
+    };
+    return this.#change(id, change, { whileMoving: options.force });
   }
 
   /** Rights: admin. Takes one that was found on a host into the fleet's care; what it uses is reserved, whether there is room or not. */
@@ -107,11 +111,16 @@ export class InstanceRequests {
     return this.#change(id, async (instances, instance) => instances.change(instance, () => applyRequest(instance, request, options)));
   }
 
-  async #change(id: string, change: (instances: InstanceTransaction, instance: Instance) => Promise<InstanceView>): Promise<InstanceView> {
+  async #change(
+    id: string,
+    change: (instances: InstanceTransaction, instance: Instance) => Promise<InstanceView>,
+    { whileMoving = false } = {},
+  ): Promise<InstanceView> {
     checkId("instanceId", id);
     return this.#writer.transaction(async (instances) => {
       const instance = await instances.lockOne(id);
       if (!instance) throw instanceNotFound(id);
+      if (!whileMoving) await refuseWhileMoving(instances.em, id);
       return change(instances, instance);
     });
   }
