@@ -1,4 +1,5 @@
 import type { EventPayload } from "../../libvirt/protocol/event-table.ts";
+import { DOMAIN_EVENT_DETAILS } from "../../libvirt/values.ts";
 import { type Condition, stopReason } from "./domain-state.ts";
 
 /** A condition with what is said to people about it. */
@@ -25,9 +26,12 @@ export class DomainMemory {
 
   onLifecycle({ dom, event, detail }: EventPayload<"domainLifecycle">): void {
     switch (event) {
-      case "STARTED":
-        this.#domains.set(dom.uuid, { stop: null, ioError: "", startedAt: new Date(), stopRequested: false });
+      case "STARTED": {
+        // One that was saved is brought on to be stopped.
+        const stopRequested = DOMAIN_EVENT_DETAILS.STARTED[detail] === "RESTORED" && this.#of(dom.uuid).stopRequested;
+        this.#domains.set(dom.uuid, { stop: null, ioError: "", startedAt: new Date(), stopRequested });
         return;
+      }
       case "RESUMED":
         this.#of(dom.uuid).ioError = "";
         return;

@@ -124,7 +124,8 @@ export class DomainSnapshots implements SnapshotDriver {
       });
     }
     const domain = parseXml(xml, "domain");
-    if (attribute(element(domain, "os", "loader"), "type") === "pflash")
+    const [os, loader] = [element(domain, "os"), element(domain, "os", "loader")];
+    if (attribute(os, "firmware") === "efi" || attribute(loader, "type") === "pflash")
       throw unsupported("UEFI keeps variables in a file that this libvirt cannot put into a snapshot");
     for (const disk of elements(element(domain, "devices"), "disk")) {
       if (element(disk, "readonly") !== null) continue;
