@@ -31,7 +31,10 @@ export interface DriverSettings {
   ssdDir: string | null;
   hddDir: string | null;
   imageUrls: readonly string[];
+  /** Of fetched disk images; null: as they are by default. */
+  imageLimits: { maxDiskBytes: number; retentionDays: number; minFreeBytes: number } | null;
   mountRoots: readonly string[];
+  poolRoots: readonly string[];
   publicNetwork: string | null;
   securityGroupsFile: string | null;
   adoption: boolean;
@@ -60,14 +63,20 @@ export async function openDrivers(settings: DriverSettings, log: Logger, findCre
       }),
     );
   }
-  if (settings.libvirtUri !== null) drivers.push(libvirtDriver(settings, settings.libvirtUri, securityGroups, log));
+  if (settings.libvirtUri !== null) drivers.push(libvirtDriver(settings, settings.libvirtUri, securityGroups, findCredential, log));
   const isElsewhere = settings.libvirtUri !== null && isRemote(settings.libvirtUri);
   // What is started again after a boot would be told by this machine's boots.
   return { drivers, adoption: settings.adoption, ...(isElsewhere ? { readHostFile: null } : {}) };
 }
 
-function libvirtDriver(settings: DriverSettings, uri: string, securityGroups: SecurityGroupRules, parentLog: Logger): InstanceDriver {
-  const { sshIdentity, sshKnownHosts, imageDir, instanceDir, ssdDir, hddDir } = settings;
+function libvirtDriver(
+  settings: DriverSettings,
+  uri: string,
+  securityGroups: SecurityGroupRules,
+  findCredential: FindCredential,
+  parentLog: Logger,
+): InstanceDriver {
+  const { sshIdentity, sshKnownHosts, imageDir, instanceDir, ssdDir, hddDir, imageLimits } = settings;
   const log = parentLog.child({ driver: "libvirt" });
   const client = LibvirtClient.open({
     uri,
@@ -81,12 +90,16 @@ function libvirtDriver(settings: DriverSettings, uri: string, securityGroups: Se
     imageDir,
     instanceDirs: { default: instanceDir, ...(ssdDir === null ? {} : { ssd: ssdDir }), ...(hddDir === null ? {} : { hdd: hddDir }) },
     imageUrlPrefixes: settings.imageUrls,
+    findCredential,
+    ...(imageLimits === null ? {} : { fetch: { maxDiskBytes: imageLimits.maxDiskBytes }, cleanup: imageLimits }),
   });
   return new LibvirtDriver({
     client,
     storage,
     publicNetwork: settings.publicNetwork,
     securityGroups,
+    poolRoots: settings.poolRoots,
+    migrationDirectory: join(settings.stateDir, "migrations"),
     probeCache: probeCacheFile(join(settings.stateDir, "boot-probe.json")),
     readHostFile: isRemote(uri) ? null : (path) => readFile(path, "utf8"),
     log,

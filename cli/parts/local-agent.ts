@@ -39,7 +39,13 @@ function driverSettings(config: Config): DriverSettings {
     ssdDir: config["agent.ssdDir"],
     hddDir: config["agent.hddDir"],
     imageUrls: config["agent.imageUrls"],
+    imageLimits: {
+      maxDiskBytes: config["agent.imageMaxDiskBytes"],
+      retentionDays: config["agent.imageRetentionDays"],
+      minFreeBytes: config["agent.imageMinFreeBytes"],
+    },
     mountRoots: config["agent.mountRoots"],
+    poolRoots: config["agent.poolRoots"],
     publicNetwork: config["agent.publicNetwork"],
     securityGroupsFile: config["agent.securityGroupsFile"],
     adoption: config["agent.adoption"],

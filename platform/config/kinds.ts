@@ -125,6 +125,12 @@ export const httpUrl: Kind<string> = {
   placeholder: "url",
   type: url(["http", "https"]),
 };
+/** Where images come from. */
+export const imageUrl: Kind<string> = {
+  form: "a URL that begins with http://, https:// or file:///",
+  placeholder: "url",
+  type: url(["http", "https", "file"]),
+};
 /** Several servers of one cluster stand in one text. */
 export const natsUrl: Kind<string> = {
   form: "a URL that begins with nats:// or tls:// (or several, commas between)",

@@ -18,7 +18,9 @@ export function containerDrivers(containerSocket: string, stateDir: string, adop
     imageDir: "/nonexistent",
     instanceDir: "/nonexistent",
     imageUrls: [],
+    imageLimits: null,
     mountRoots: [],
+    poolRoots: [],
     adoption,
     stateDir,
   };

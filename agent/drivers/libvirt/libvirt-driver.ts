@@ -2,6 +2,7 @@ import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../../platform/observability/log.ts";
 import { InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type { LibvirtClient } from "../../libvirt/client.ts";
+import type { ImageDriver } from "../image-driver.ts";
 import type {
   DriverListener,
   InstanceDriver,
@@ -22,11 +23,14 @@ import type { Domain, DomainIndex } from "./domain-index.ts";
 import { attempt } from "./driver-errors.ts";
 import { HostProbe } from "./host-probe.ts";
 import { InstanceMaker } from "./instance-maker.ts";
+import { LibvirtMigrations } from "./migration/libvirt-migrations.ts";
 import { Networks } from "./networks.ts";
 import { readSamples } from "./samples.ts";
 import type { SecurityGroupRules } from "./security-group-rules.ts";
 import { SecurityGroups } from "./security-groups.ts";
+import { DomainSnapshots } from "./snapshots/domain-snapshots.ts";
 import type { InstanceStorage } from "./storage/instance-storage.ts";
+import { LibvirtStorage } from "./volumes/libvirt-storage.ts";
 
 export interface LibvirtDriverOptions {
   /** Stays the caller's, who closes it after the driver. */
@@ -36,8 +40,12 @@ export interface LibvirtDriverOptions {
   /** The libvirt network for public addresses; null where there is none. */
   publicNetwork: string | null;
   securityGroups: SecurityGroupRules;
+  /** Folders of the host below which storage pools may be made. */
+  poolRoots: readonly string[];
   /** Keeps the boot probe's answer beyond the agent's end; null: it is tried after each start. */
   probeCache: ProbeCache | null;
+  /** Where notes of migrations are kept, which outlive the agent; null: guests cannot be moved. */
+  migrationDirectory: string | null;
   /** Reads a text file of the host that libvirt runs on (its boot id, switches of its kernel); null where that cannot be done. */
   readHostFile: ((path: string) => Promise<string>) | null;
   log: Logger;
@@ -50,10 +58,10 @@ export class LibvirtDriver implements InstanceDriver {
   readonly name = "libvirt";
   readonly types = [InstanceType.VM, InstanceType.MICROVM];
   readonly consoles: LibvirtConsoles;
-  readonly images = null;
-  readonly storage = null;
-  readonly snapshots = null;
-  readonly migrations = null;
+  readonly images: ImageDriver;
+  readonly storage: LibvirtStorage;
+  readonly snapshots: DomainSnapshots;
+  readonly migrations: LibvirtMigrations | null;
   readonly #client: LibvirtClient;
   readonly #follower: DomainFollower;
   readonly #index: DomainIndex;
@@ -62,14 +70,17 @@ export class LibvirtDriver implements InstanceDriver {
   readonly #probe: HostProbe;
   readonly #onClosed: (() => Promise<void>) | undefined;
 
-  constructor({ client, storage, publicNetwork, securityGroups, probeCache, readHostFile, log, onClosed }: LibvirtDriverOptions) {
+  constructor(options: LibvirtDriverOptions) {
+    const { client, storage, publicNetwork, securityGroups, poolRoots, probeCache, readHostFile, migrationDirectory, log, onClosed } =
+      options;
     this.#client = client;
     this.#onClosed = onClosed;
+    this.images = storage.images;
     const networks = new Networks({ client, log, publicNetwork });
     const groups = new SecurityGroups({ client, groups: securityGroups, readHostFile });
     const warn = (message: string) => (error: unknown) => log.warn({ err: error }, message);
     this.#probe = new HostProbe({ client, log, storage, cache: probeCache, readHostFile });
-    this.#control = new DomainControl({ client, networks });
+    this.#control = new DomainControl({ client, networks, beforeBoot: (...which) => this.storage.checkBeforeStart(...which) });
     this.#follower = new DomainFollower({
       client,
       log,
@@ -77,10 +88,16 @@ export class LibvirtDriver implements InstanceDriver {
       prepare: async (signal) => {
         await this.#probe.abilities(signal).catch(warn("what the host can do is not known"));
         await groups.refresh(signal).catch(warn("security groups are not as configured"));
+        await this.migrations?.recover().catch(warn("what migrations left is not all in order"));
+        await this.snapshots.thawLeft(signal);
+        await this.storage.refresh(signal).catch(warn("storage pools are not all as they should be"));
       },
     });
     this.#index = this.#follower.index;
+    this.snapshots = new DomainSnapshots({ client, index: this.#index, log });
     this.consoles = new LibvirtConsoles(client, this.#index);
+    const paths = { roots: poolRoots, isLocal: readHostFile !== null };
+    this.storage = new LibvirtStorage({ client, log, paths, storage, index: this.#index, networks, securityGroups: groups });
     this.#maker = new InstanceMaker({
       client,
       log,
@@ -89,8 +106,19 @@ export class LibvirtDriver implements InstanceDriver {
       storage,
       networks,
       securityGroups: groups,
+      devices: this.storage,
       abilities: (signal) => this.#probe.abilities(signal),
     });
+    // The sockets of a migration are libvirt's host's.
+    const canMove = migrationDirectory !== null && readHostFile !== null;
+    this.migrations = !canMove
+      ? null
+      : new LibvirtMigrations({
+          ...{ client, log, storage, networks, index: this.#index, control: this.#control, securityGroups: groups },
+          abilities: (signal) => this.#probe.abilities(signal),
+          directory: migrationDirectory,
+          onChanged: (uuid) => this.#follower.noteChanged(uuid),
+        });
   }
 
   get available(): boolean {
@@ -109,27 +137,34 @@ export class LibvirtDriver implements InstanceDriver {
   async list(signal: AbortSignal): Promise<NativeInstance[]> {
     this.#checkConnected();
     const domains = await attempt("list domains", () => this.#index.all(signal));
-    return domains.map((domain) => this.#follower.native(domain));
+    return domains.filter(({ dom }) => !this.#isAwaited(dom.uuid)).map((domain) => this.#follower.native(domain));
   }
 
   async find(ref: Ref, signal: AbortSignal): Promise<NativeInstance | null> {
     this.#checkConnected();
     const domain = await this.#lookUp(ref, signal);
-    return domain === null ? null : this.#follower.native(domain);
+    return domain === null || this.#isAwaited(domain.dom.uuid) ? null : this.#follower.native(domain);
   }
 
   listen(listener: DriverListener): () => void {
-    return this.#follower.listen(listener);
+    return this.#follower.listen({
+      onAvailable: (available) => listener.onAvailable(available),
+      onChanged: (uuid) => {
+        if (!this.#isAwaited(uuid)) listener.onChanged(uuid);
+      },
+    });
   }
 
   async create(plan: InstancePlan, onActivity: (activity: string) => void, signal: AbortSignal): Promise<NativeInstance> {
     this.#checkConnected();
+    this.migrations?.checkNotAwaited(plan.instanceId);
     await attempt("make the instance", () => this.#maker.create(plan, onActivity, signal));
     return this.#follower.native(await this.#existing(plan, signal));
   }
 
   async start(ref: Ref, signal: AbortSignal): Promise<void> {
     const domain = await this.#existing(ref, signal);
+    this.migrations?.checkMayRun(domain.facts.mark);
     try {
       await attempt("start the guest", () => this.#control.start(domain, signal));
     } catch (error) {
@@ -141,6 +176,7 @@ export class LibvirtDriver implements InstanceDriver {
 
   async requestStop(ref: Ref, signal: AbortSignal): Promise<void> {
     const domain = await this.#existing(ref, signal);
+    this.migrations?.checkMayRun(domain.facts.mark);
     this.#follower.memory.onStopRequested(domain.dom.uuid);
     await attempt("ask the guest to shut down", () => this.#control.requestStop(domain, signal));
   }
@@ -151,13 +187,14 @@ export class LibvirtDriver implements InstanceDriver {
     await attempt("power the guest off", () => this.#control.kill(domain, signal));
   }
 
-  async suspend(ref: Ref, signal: AbortSignal): Promise<void> {
+  async suspend(ref: Ref, signal: AbortSignal, { toDisk } = { toDisk: false }): Promise<void> {
     const domain = await this.#existing(ref, signal);
-    await attempt("suspend the guest", () => this.#control.suspend(domain, signal));
+    await attempt("suspend the guest", () => (toDisk ? this.#control.save(domain, signal) : this.#control.suspend(domain, signal)));
   }
 
   async resume(ref: Ref, signal: AbortSignal): Promise<void> {
     const domain = await this.#existing(ref, signal);
+    this.migrations?.checkMayRun(domain.facts.mark);
     await attempt("resume the guest", () => this.#control.resume(domain, signal));
   }
 
@@ -166,7 +203,7 @@ export class LibvirtDriver implements InstanceDriver {
     await attempt("resize the instance", () => this.#maker.resize(plan, domain, signal));
   }
 
-  async remove(ref: Ref, signal: AbortSignal): Promise<void> {
+  async remove(ref: Ref, signal: AbortSignal, options?: { keepDisks: boolean }): Promise<void> {
     this.#checkConnected();
     const domain = await this.#lookUp(ref, signal);
     if (domain !== null && domain.facts.mark === null) {
@@ -174,7 +211,8 @@ export class LibvirtDriver implements InstanceDriver {
     }
     const instanceId = "instanceId" in ref ? ref.instanceId : domain?.facts.mark?.instanceId;
     if (instanceId === undefined) return;
-    await attempt("remove the instance", () => this.#maker.remove(instanceId, domain, signal));
+    this.migrations?.checkNotAwaited(instanceId);
+    await attempt("remove the instance", () => this.#maker.remove(instanceId, domain, signal, options));
   }
 
   async adopt(nativeId: string, mark: InstanceMark, signal: AbortSignal): Promise<void> {
@@ -190,7 +228,8 @@ export class LibvirtDriver implements InstanceDriver {
 
   async close(): Promise<void> {
     this.consoles.close();
-    await Promise.all([this.#follower.close(), this.#probe.close()]);
+    await this.migrations?.close();
+    await Promise.all([this.#follower.close(), this.#probe.close(), this.storage.close()]);
     await this.#onClosed?.();
   }
 
@@ -198,7 +237,13 @@ export class LibvirtDriver implements InstanceDriver {
     this.#checkConnected();
     const domain = await this.#lookUp(ref, signal);
     if (domain === null) throw gone();
+    if (this.#isAwaited(domain.dom.uuid)) this.migrations?.checkNotAwaited(domain.facts.mark?.instanceId ?? "");
     return domain;
+  }
+
+  /** A domain that waits for its guest from another host is nobody's yet. */
+  #isAwaited(uuid: string): boolean {
+    return this.migrations?.hides(uuid) ?? false;
   }
 
   async #lookUp(ref: Ref, signal: AbortSignal): Promise<Domain | null> {

@@ -109,11 +109,32 @@ export const AGENT_SETTINGS = {
     description: 'A folder on libvirt\'s host, for disks of type "hdd"; without it, agent.instanceDir.',
   }),
   "agent.imageUrls": withDefault({
-    kind: kind.listOf(kind.httpUrl),
+    kind: kind.listOf(kind.imageUrl),
     default: [],
-    defaultText: "any, but on loopback, link-local and cloud metadata addresses",
+    defaultText: "any by http and https, but on loopback, link-local and cloud metadata addresses",
     commands: AGENTS,
-    description: "Images of VMs are downloaded only from URLs that begin with one of these.",
+    description:
+      "Images of VMs are fetched only from URLs that begin with one of these. A folder of this machine (file:///srv/images/) must be named for its files to be taken.",
+  }),
+  "agent.imageMaxDiskBytes": withDefault({
+    kind: kind.bytes,
+    default: 2 * 2 ** 40,
+    defaultText: "2TiB",
+    commands: AGENTS,
+    description: "Images of VMs that are larger disks are not fetched.",
+  }),
+  "agent.imageRetentionDays": withDefault({
+    kind: kind.integer(0, 36_500),
+    default: 30,
+    commands: AGENTS,
+    description: "Fetched images of VMs that no instance has needed for so many days are removed; 0: never for that.",
+  }),
+  "agent.imageMinFreeBytes": withDefault({
+    kind: kind.bytes,
+    default: 0,
+    commands: AGENTS,
+    description:
+      "As long as less than that is free where images of VMs are, fetched ones that no instance needs are removed, those first that were not used for longest; 0: never for that.",
   }),
   "agent.mountRoots": withDefault({
     kind: kind.listOf(kind.path),
@@ -121,6 +142,12 @@ export const AGENT_SETTINGS = {
     defaultText: "none: nothing of the host can be mounted",
     commands: AGENTS,
     description: "Folders of this host that containers may mount, with all that is below them.",
+  }),
+  "agent.poolRoots": withDefault({
+    kind: kind.listOf(kind.path),
+    default: ["/var/lib/fleetgraph/pools"],
+    commands: AGENTS,
+    description: "Folders of this host below which storage pools for volumes may be made.",
   }),
   "agent.publicNetwork": optional({
     kind: kind.text("name"),

@@ -1,53 +1,79 @@
-import { createHash, randomBytes } from "node:crypto";
-import { LRUCache } from "lru-cache";
-import { z } from "zod";
+import { randomBytes } from "node:crypto";
 import type { Logger } from "../../../../platform/observability/log.ts";
+import { precondition } from "../../shared/refusals.ts";
+import { ImagePins } from "./image-pins.ts";
+import { byDigest, byName, type FetchRecord, hashOf, isDigest, usedFile } from "./image-record.ts";
+import { ImageRecords } from "./image-records.ts";
+import type { Users } from "./image-users.ts";
+import { removeLeftovers } from "./leftovers.ts";
+import { SharedLock } from "./shared-lock.ts";
 import type { StoragePool, Volume } from "./storage-pool.ts";
 
-const recordSchema = z.object({
-  url: z.string(),
-  volume: z.string(),
-  size: z.number().int().positive(),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  format: z.enum(["qcow2", "raw"]),
-  virtualSize: z.number().int().positive(),
-  fetchedAt: z.iso.datetime(),
-});
+/** An image under one of its references. */
+export interface KeptImage {
+  record: FetchRecord;
+  volume: Volume;
+}
 
-/** What is known of an image that was fetched. Its volume is whole if and only if there is a record of it. */
-export type FetchRecord = z.infer<typeof recordSchema>;
+/** An image under all of them. */
+export interface WholeImage {
+  /** Of the file as it is kept: what it is known by, whatever it came from. */
+  sha256: string;
+  /** The newest. */
+  record: FetchRecord;
+  /** More than one where images of earlier days were found to be the same. */
+  volumes: Volume[];
+  references: string[];
+  fetchedAt: Date;
+}
 
-const OWN_VOLUME = /^url-([0-9a-f]{32})(?:-[0-9a-f]{8}\.img|\.json)$/;
-const MAX_RECORD_BYTES = 16_384;
-const CACHED = 256;
+/** What was stored of the image of a URL. */
+export interface NewImage extends Omit<FetchRecord, "reference" | "volume" | "sequence" | "fetchedAt" | "source"> {
+  url: string;
+  volume: string;
+}
+
+export interface FetchedImagesOptions {
+  pool: StoragePool;
+  log: Logger;
+  users: (signal: AbortSignal) => Promise<Map<string, Users>>;
+}
 
 /**
- * Images by URL in the image pool. The image is `url-<hash>-<random>.img`; its record `url-<hash>.json` is written last and names it, so that
- * whatever a killed agent left behind is known by having no record. A name is never used twice: nothing is ever written over.
+ * The images in the image pool that were fetched. Each is known by its digest, and found by what it was fetched by: URLs, and names that it
+ * was given. Several references lead to one volume, `url-<hash>-<random>.img`; each has a record (`url-<hash>.json`), written after the volume
+ * is whole, so that whatever a killed agent left behind is known by having no record. A name of a volume is never used twice: nothing is ever
+ * written over, and a reference that moves on leaves the volume to the disks that stand on it.
  */
 export class FetchedImages {
+  readonly pins = new ImagePins();
+  readonly #options: FetchedImagesOptions;
   readonly #pool: StoragePool;
-  readonly #log: Logger;
-  /** Whether a disk of an instance stands on this image. */
-  readonly #inUse: (path: string, signal: AbortSignal) => Promise<boolean>;
+  readonly #records: ImageRecords;
   readonly #underWay = new Set<string>();
-  readonly #records = new LRUCache<string, FetchRecord>({ max: CACHED });
+  /** Alone: whoever changes records or removes volumes. */
+  readonly #lock = new SharedLock();
 
-  constructor(pool: StoragePool, log: Logger, inUse: (path: string, signal: AbortSignal) => Promise<boolean>) {
-    this.#pool = pool;
-    this.#log = log;
-    this.#inUse = inUse;
+  constructor(options: FetchedImagesOptions) {
+    this.#options = options;
+    this.#pool = options.pool;
+    this.#records = new ImageRecords(options.pool);
   }
 
-  /** The whole image of a URL; null where it was never fetched, or not to its end. */
-  async find(url: string, signal: AbortSignal): Promise<Volume | null> {
-    const record = await this.#record(hashOf(url), signal);
-    if (record?.url !== url) return null;
-    const volume = await this.#pool.find(record.volume, signal);
-    return volume?.physicalBytes === record.size ? volume : null;
+  /** The whole image of a URL, "name:<name>" or "sha256:<hex>"; null where it was never fetched, or not to its end. */
+  async find(reference: string, signal: AbortSignal): Promise<KeptImage | null> {
+    return await this.#whole(await this.#records.find(reference, signal), signal);
   }
 
-  /** The name of a volume to fetch into; `clear` and `clearAll` leave it alone until `done`. */
+  /** As `find`, and keeps it from being removed until it is let go. */
+  async hold(reference: string, signal: AbortSignal): Promise<(KeptImage & { pin: Disposable }) | null> {
+    return await this.#lock.shared(async () => {
+      const found = await this.find(reference, signal);
+      return found === null ? null : { ...found, pin: this.pins.hold(found.volume.path) };
+    });
+  }
+
+  /** The name of a volume to fetch into; nobody removes it as a leftover until `done`. */
   begin(url: string): string {
     const name = `url-${hashOf(url)}-${randomBytes(4).toString("hex")}.img`;
     this.#underWay.add(name);
@@ -58,86 +84,101 @@ export class FetchedImages {
     this.#underWay.delete(name);
   }
 
-  async complete(record: FetchRecord, signal: AbortSignal): Promise<void> {
-    const name = recordName(hashOf(record.url));
-    await this.#pool.write(name, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), signal);
-    const written = await this.#pool.find(name, signal);
-    if (written !== null) this.#records.set(keyOf(written), record);
-  }
-
-  /** Removes the record of this URL, and what is left of fetches that did not come to their end. */
-  async clear(url: string, signal: AbortSignal): Promise<void> {
-    const hash = hashOf(url);
-    await this.#pool.refresh(signal);
-    await this.#pool.remove(recordName(hash), signal);
-    await this.#removeUnused(await this.#ownVolumes(hash, signal), signal);
-  }
-
-  /** Removes what is left of unfinished fetches of all URLs. Looks only at those that have no record or several images. */
-  async clearAll(signal: AbortSignal): Promise<void> {
-    await this.#pool.refresh(signal);
-    const byHash = Map.groupBy(await this.#ownVolumes(null, signal), (name) => OWN_VOLUME.exec(name)?.[1] ?? "");
-    for (const [hash, names] of byHash) {
-      const images = names.filter((name) => name.endsWith(".img"));
-      if (images.length === 1 && names.includes(recordName(hash))) continue;
-      const record = await this.#record(hash, signal);
-      const whole = record !== null && images.includes(record.volume) ? [record.volume, recordName(hash)] : [];
-      const left = names.filter((name) => !whole.includes(name));
-      await this.#removeUnused(left, signal);
-    }
-  }
-
-  async #removeUnused(names: readonly string[], signal: AbortSignal): Promise<void> {
-    for (const name of names) {
-      if (this.#underWay.has(name)) continue;
-      const volume = await this.#pool.find(name, signal);
-      if (volume === null) continue;
-      if (await this.#inUse(volume.path, signal)) {
-        this.#log.warn({ volume: name }, "an image has lost its record; it is kept, because instances stand on it");
-        continue;
-      }
-      await this.#pool.remove(name, signal);
-      this.#log.info({ volume: name, bytes: volume.physicalBytes }, "removed what an unfinished fetch had left");
-    }
-  }
-
-  async #ownVolumes(hash: string | null, signal: AbortSignal): Promise<string[]> {
-    return (await this.#pool.names(signal)).filter((name) => {
-      const own = OWN_VOLUME.exec(name);
-      return own !== null && (hash === null || own[1] === hash);
+  /** Makes a stored volume the image of its URL. Where the same image is here already, that one is used and the volume removed. */
+  async complete({ url, ...image }: NewImage, signal: AbortSignal): Promise<KeptImage> {
+    return await this.#lock.alone(async () => {
+      const digest = byDigest(image.sha256);
+      const same = await this.find(digest, signal);
+      const fetchedAt = new Date().toISOString();
+      const base = { ...image, volume: same?.record.volume ?? image.volume, fetchedAt, source: null };
+      if (same === null) await this.#records.put({ ...base, reference: digest, served: null, validator: null }, signal);
+      const record = await this.#records.put({ ...base, reference: url }, signal);
+      if (same !== null && same.record.volume !== image.volume) await this.#pool.remove(image.volume, signal);
+      const kept = await this.#whole(record, signal);
+      if (kept !== null) return kept;
+      throw precondition("StorageFailed", "The image vanished from the image directory as soon as it was there.");
     });
   }
 
-  async #record(hash: string, signal: AbortSignal): Promise<FetchRecord | null> {
-    const volume = await this.#pool.find(recordName(hash), signal);
-    if (volume === null || volume.physicalBytes === 0 || volume.physicalBytes > MAX_RECORD_BYTES) return null;
-    const known = this.#records.get(keyOf(volume));
-    if (known !== undefined) return known;
-    const record = parse(await this.#pool.read(volume, MAX_RECORD_BYTES, signal));
-    if (record !== null) this.#records.set(keyOf(volume), record);
-    return record;
+  /** FAILED_PRECONDITION ImageNameTaken where the name leads to another image. */
+  async checkName(name: string, url: string, sha256: string | null, signal: AbortSignal): Promise<void> {
+    const known = await this.find(byName(name), signal);
+    if (known === null || known.record.sha256 === sha256 || (sha256 === null && known.record.source === url)) return;
+    const message = `The name ${JSON.stringify(name)} is another image's on this host. Ask for a refresh to have it lead to this one; disks that stand on the other keep it.`;
+    throw precondition("ImageNameTaken", message, { field: "source.name", image: byDigest(known.record.sha256) });
   }
-}
 
-/** Names volumes by URL: a URL may be longer than a file name, and hold a secret. */
-function hashOf(url: string): string {
-  return createHash("sha256").update(url).digest("hex").slice(0, 32);
-}
+  /** Has a name lead to an image. `move`: also where it led to another one. */
+  async giveName(name: string, kept: KeptImage, move: boolean, signal: AbortSignal): Promise<void> {
+    await this.#lock.alone(async () => {
+      const { reference: url, sha256 } = kept.record;
+      if (!move) await this.checkName(name, url, sha256, signal);
+      const known = await this.find(byName(name), signal);
+      if (known?.record.sha256 === sha256 && known.record.source === url) return;
+      await this.#records.put({ ...kept.record, reference: byName(name), source: url }, signal);
+    });
+  }
 
-/** Changes when the file does. */
-function keyOf({ path, physicalBytes, modified }: Volume): string {
-  return `${path}\0${physicalBytes}\0${modified}`;
-}
+  /** As of the pool's last refresh. */
+  async all(signal: AbortSignal): Promise<WholeImage[]> {
+    const { records } = await this.#records.all(await this.#pool.names(signal), signal);
+    const images: WholeImage[] = [];
+    for (const [sha256, group] of Map.groupBy(records, (record) => record.sha256)) {
+      const volumes = new Map<string, Volume>();
+      for (const record of group) {
+        const kept = await this.#whole(record, signal);
+        if (kept !== null) volumes.set(kept.volume.name, kept.volume);
+      }
+      if (volumes.size === 0) continue;
+      const times = group.map(({ fetchedAt }) => Date.parse(fetchedAt));
+      const [record] = group.toSorted((a, b) => b.fetchedAt.localeCompare(a.fetchedAt));
+      if (record === undefined) continue;
+      const references = group.map(({ reference }) => reference).sort();
+      images.push({ sha256, record, volumes: [...volumes.values()], references, fetchedAt: new Date(Math.min(...times)) });
+    }
+    return images;
+  }
 
-function recordName(hash: string): string {
-  return `url-${hash}.json`;
-}
+  /**
+   * Removes an image, where `check` (who uses which paths) does not throw. A kill in the middle leaves it with fewer references, or as what is
+   * removed at the next start. Gives the bytes that were freed.
+   */
+  async remove(image: WholeImage, check: (users: Map<string, Users>) => void, signal: AbortSignal): Promise<number> {
+    return await this.#lock.alone(async () => {
+      check(await this.#options.users(signal));
+      // By its digest it is found to the last.
+      for (const reference of image.references.toSorted((a, b) => Number(isDigest(a)) - Number(isDigest(b)))) {
+        await this.#records.remove(reference, signal);
+      }
+      await this.#pool.remove(usedFile(image.sha256), signal);
+      let freed = 0;
+      for (const { name, physicalBytes } of image.volumes) {
+        await this.#pool.remove(name, signal);
+        freed += physicalBytes;
+      }
+      return freed;
+    });
+  }
 
-/** Null for one that was not written to its end. */
-function parse(content: Buffer): FetchRecord | null {
-  try {
-    return recordSchema.parse(JSON.parse(content.toString("utf8")));
-  } catch {
-    return null;
+  /** Removes what is left of fetches that did not come to their end, and brings records of earlier days up to date. */
+  async clear(signal: AbortSignal): Promise<void> {
+    await this.#lock.alone(async () => {
+      await this.#pool.refresh(signal);
+      await removeLeftovers({
+        pool: this.#pool,
+        log: this.#options.log,
+        records: this.#records,
+        isWhole: async (record) => (await this.#whole(record, signal)) !== null,
+        isNeeded: async (path) => this.pins.has(path) || (await this.#options.users(signal)).has(path),
+        isUnderWay: (name) => this.#underWay.has(name),
+        signal,
+      });
+    });
+  }
+
+  async #whole(record: FetchRecord | null, signal: AbortSignal): Promise<KeptImage | null> {
+    if (record === null) return null;
+    const volume = await this.#pool.find(record.volume, signal);
+    return volume?.physicalBytes === record.size ? { record, volume } : null;
   }
 }

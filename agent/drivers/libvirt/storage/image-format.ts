@@ -46,6 +46,8 @@ const OTHER_FORMATS: readonly (readonly [name: string, ...marks: Mark[]])[] = [
   ["tar", [257, "ustar"]],
   ["an HTML page", [0, "<!DOCTYPE"], [0, "<!doctype"], [0, "<html"], [0, "<HTML"]],
   ["an ELF program", [0, "\x7fELF"]],
+  // It bears the mark of an MBR, too.
+  ["a Linux kernel", [0x202, "HdrS"]],
 ];
 
 /**

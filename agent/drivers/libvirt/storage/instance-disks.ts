@@ -55,6 +55,16 @@ export class InstanceDisks {
     return { ...found, volume: { ...found.volume, capacity } };
   }
 
+  /** One that stands alone, and has nothing in it yet. FAILED_PRECONDITION DiskInTheWay where there is a file with its name. */
+  async makeEmpty(disk: DiskPlan, capacity: number, made: MadeVolumes, signal: AbortSignal): Promise<PlacedVolume> {
+    const pool = this.#pools.forType(disk.type);
+    made.note(pool, disk.volume);
+    const volume = await pool.create({ name: disk.volume, format: "qcow2", capacity }, signal);
+    if (volume !== null) return { pool, volume };
+    made.forget(pool, disk.volume);
+    throw inTheWay(disk);
+  }
+
   /** Null where it is not there or only half made. Wherever it is: the directory for its type may have been configured later. */
   async find(disk: DiskPlan, signal: AbortSignal): Promise<PlacedVolume | null> {
     const first = this.#pools.forType(disk.type);
@@ -63,17 +73,6 @@ export class InstanceDisks {
       if (volume !== null && isWhole(volume, disk)) return { pool, volume };
     }
     return null;
-  }
-
-  /** Whether a disk in any pool stands on this file. */
-  async standOn(path: string, signal: AbortSignal): Promise<boolean> {
-    for (const pool of this.#pools.instances) {
-      for (const name of await pool.names(signal)) {
-        const volume = await pool.find(name, signal);
-        if (volume?.backingPath === path) return true;
-      }
-    }
-    return false;
   }
 
   /** Null: there is a file with that name. */
@@ -106,6 +105,11 @@ export class InstanceDisks {
       await pool.remove(disk.volume, signal);
     }
   }
+}
+
+function inTheWay({ volume }: DiskPlan): FleetError {
+  const message = `The host has a volume ${volume} already, which may hold data: it is left of an earlier placement. Move it away.`;
+  return new FleetError("FAILED_PRECONDITION", message, { reason: "DiskInTheWay" });
 }
 
 /** FAILED_PRECONDITION DiskTooSmall where the image does not fit. */

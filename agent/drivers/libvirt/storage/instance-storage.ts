@@ -1,11 +1,14 @@
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../../../platform/observability/log.ts";
 import type { LibvirtClient } from "../../../libvirt/client.ts";
+import type { FindCredential, ImageDriver } from "../../image-driver.ts";
 import type { InstancePlan } from "../../instance-driver.ts";
-import { FetchedImages } from "./fetched-images.ts";
-import { FETCH_LIMITS, type FetchLimits, ImageFetcher } from "./image-fetcher.ts";
-import { ImageInspector } from "./image-inspector.ts";
-import { ImageStore } from "./image-store.ts";
+import { activityOf } from "../../shared/activity.ts";
+import type { FetchLimits } from "./fetch/fetch-limits.ts";
+import { HostImageStorage } from "./host-image-storage.ts";
+import type { CleanupRules } from "./image-cleanup.ts";
+import { parseImageReference } from "./image-name.ts";
+import type { HeldImage } from "./image-store.ts";
 import { InstanceDisks, type MadeVolumes, type PlacedVolume } from "./instance-disks.ts";
 import { type DiskPlan, type DiskType, type StoragePlan, storagePlan, volumePrefix, wholeSteps } from "./storage-plan.ts";
 import type { StoragePool } from "./storage-pool.ts";
@@ -23,7 +26,11 @@ export interface StorageOptions {
    * except to loopback, link-local and cloud metadata addresses.
    */
   imageUrlPrefixes: readonly string[];
+  /** Names and passwords for servers of images; by default there are none. */
+  findCredential?: FindCredential | null;
   fetch?: Partial<FetchLimits>;
+  /** By default, images that no instance needed for 30 days are removed. */
+  cleanup?: Partial<CleanupRules>;
 }
 
 export interface PreparedDisk {
@@ -56,27 +63,36 @@ export class InstanceStorage {
   readonly #log: Logger;
   readonly #pools: StoragePools;
   readonly #disks: InstanceDisks;
-  readonly #fetched: FetchedImages;
-  readonly #fetcher: ImageFetcher;
-  readonly #images: ImageStore;
+  readonly #images: HostImageStorage;
 
   /** INVALID_ARGUMENT for a prefix that is no URL. */
-  constructor({ client, log, imageDir, instanceDirs, imageUrlPrefixes, fetch }: StorageOptions) {
+  constructor(options: StorageOptions) {
+    const { client, log, imageDir, instanceDirs } = options;
     this.#log = log;
     this.#pools = new StoragePools({ client, log, imageDir, instanceDirs });
     this.#disks = new InstanceDisks(this.#pools, log);
-    const pool = this.#pools.images;
-    this.#fetched = new FetchedImages(pool, log, (path, signal) => this.#disks.standOn(path, signal));
-    const inspector = new ImageInspector(pool);
-    const limits = { ...FETCH_LIMITS, ...fetch };
-    this.#fetcher = new ImageFetcher({ pool, images: this.#fetched, inspector, log, urlPrefixes: imageUrlPrefixes, limits });
-    this.#images = new ImageStore(pool, this.#fetcher, inspector);
+    this.#images = new HostImageStorage({ ...options, pool: this.#pools.images });
+  }
+
+  /** The images of the host. */
+  get images(): ImageDriver {
+    return this.#images.driver;
+  }
+
+  /** Of the agent's own pools. */
+  get directories(): string[] {
+    return [this.#pools.images, ...this.#pools.instances].map(({ directory }) => directory);
+  }
+
+  /** An image of the host, as a specification names it, to be let go when something stands on it. Errors as of `prepare`. */
+  async image(name: string, signal: AbortSignal): Promise<HeldImage> {
+    return await this.#images.store.image(parseImageReference(name, "image", this.#pools.images.directory), () => undefined, signal);
   }
 
   /** Makes and starts the pools where they are missing, and removes fetches that were cut off. To be called once libvirt is reached. */
   async ensurePools(signal: AbortSignal): Promise<void> {
     await this.#pools.open(signal);
-    await this.#fetched.clearAll(signal);
+    await this.#images.open(signal);
   }
 
   /**
@@ -85,9 +101,10 @@ export class InstanceStorage {
    */
   async prepare(plan: InstancePlan, onActivity: (activity: string) => void, signal: AbortSignal): Promise<PreparedStorage> {
     const wanted = this.#wanted(plan);
-    const kernel = wanted.kernel && (await this.#images.file(wanted.kernel, "kernel", signal));
-    const initrd = wanted.initrd && (await this.#images.file(wanted.initrd, "initrd", signal));
-    const image = wanted.image && (await this.#images.image(wanted.image, onActivity, signal));
+    const { store } = this.#images;
+    const kernel = wanted.kernel && (await store.file(wanted.kernel, "kernel", signal));
+    const initrd = wanted.initrd && (await store.file(wanted.initrd, "initrd", signal));
+    using image = wanted.image && (await store.image(wanted.image, (progress) => onActivity(activityOf(progress)), signal));
     await this.#disks.refresh(signal);
     const made = new Undo(this.#log);
     try {
@@ -118,6 +135,35 @@ export class InstanceStorage {
     const initrd = wanted.initrd && (await this.#fileOrNull(wanted.initrd, "initrd", signal));
     if ((wanted.kernel !== null && kernel === null) || (wanted.initrd !== null && initrd === null)) return null;
     return { disks, kernel, initrd, seed: wanted.seed === null ? null : (seed?.path ?? null) };
+  }
+
+  /**
+   * Makes what a guest needs that comes from another host with its disks: the disks empty and standing alone, of these capacities by the names of
+   * their volumes, and its seed. Gives their paths by the names of the volumes. FAILED_PRECONDITION DiskInTheWay where there is one already.
+   */
+  async receive(plan: InstancePlan, capacities: ReadonlyMap<string, number>, signal: AbortSignal): Promise<Map<string, string>> {
+    const wanted = this.#wanted(plan);
+    await this.#disks.refresh(signal);
+    const made = new Undo(this.#log);
+    const paths = new Map<string, string>();
+    try {
+      for (const disk of wanted.disks) {
+        const capacity = capacities.get(disk.volume);
+        if (capacity === undefined) continue;
+        paths.set(disk.volume, (await this.#disks.makeEmpty(disk, capacity, made, signal)).volume.path);
+      }
+      const seed = await this.#makeSeed(wanted, made, signal);
+      if (seed !== null) paths.set(wanted.seedVolume, seed);
+      return paths;
+    } catch (error) {
+      await made.undo();
+      throw error;
+    }
+  }
+
+  /** Where disks of instances may be, and where images are. */
+  get places(): { instances: string[]; images: string } {
+    return { instances: this.#pools.instances.map(({ directory }) => directory), images: this.#pools.images.directory };
   }
 
   /** Grows disks to what the plan says, while the instance is stopped. FAILED_PRECONDITION DiskShrink where one would become smaller. */
@@ -151,6 +197,14 @@ export class InstanceStorage {
     }
   }
 
+  /** The names of all volumes that bear the instance's name, in whatever pool. */
+  async volumesOf(instanceId: string, signal: AbortSignal): Promise<string[]> {
+    const prefix = volumePrefix(instanceId);
+    await this.#disks.refresh(signal);
+    const names = await Promise.all(this.#pools.instances.map((pool) => pool.names(signal)));
+    return names.flat().filter((name) => name.startsWith(prefix));
+  }
+
   /** Of the file systems behind the instance pools, by disk type; "" is the default. */
   async freeBytes(signal: AbortSignal): Promise<Record<DiskType, number>> {
     await this.#disks.refresh(signal);
@@ -160,9 +214,14 @@ export class InstanceStorage {
     return { "": byDefault ?? 0, ssd: ssd ?? 0, hdd: hdd ?? 0 };
   }
 
+  /** Removes fetched images that nobody needs, as the rules say; it is done now and then by itself. */
+  async cleanUpImages(now: Date, signal: AbortSignal): Promise<void> {
+    await this.#images.cleanUp(now, signal);
+  }
+
   /** Ends fetches that are under way. */
   async close(): Promise<void> {
-    await this.#fetcher.close();
+    await this.#images.close();
   }
 
   get #seedPool(): StoragePool {
@@ -182,7 +241,7 @@ export class InstanceStorage {
 
   async #fileOrNull(name: string, field: "kernel" | "initrd", signal: AbortSignal): Promise<string | null> {
     try {
-      return await this.#images.file(name, field, signal);
+      return await this.#images.store.file(name, field, signal);
     } catch (error) {
       if (error instanceof FleetError && error.reason === "ImageNotFound") return null;
       throw error;

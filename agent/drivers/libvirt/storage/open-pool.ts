@@ -6,7 +6,7 @@ import { orNull } from "../driver-errors.ts";
 import { poolXml, readPoolXml } from "./storage-xml.ts";
 
 /** Kinds of pools whose volumes are files in their directory. */
-const OF_FILES = ["dir", "fs", "netfs"];
+export const OF_FILES = ["dir", "fs", "netfs"];
 
 /**
  * The pool of a directory, running. One that has the directory already, under whatever name, is used as it is: libvirt does not allow two.

@@ -67,6 +67,11 @@ export function readQcow2Header(head: Buffer, fileBytes: number): Qcow2Header {
   };
 }
 
+/** Whether the entries of its L2 tables have 16 bytes instead of 8. Of a header that was read. */
+export function extendedL2Of(head: Buffer): boolean {
+  return head.readUInt32BE(4) >= 3 && ((head.readBigUInt64BE(72) >> BigInt(INCOMPATIBLE.extendedL2)) & 1n) === 1n;
+}
+
 interface Geometry {
   clusterBytes: number;
   fileBytes: number;

@@ -17,7 +17,7 @@ export function storageError(error: unknown, task: string): FleetError {
 
 export function noSpace(what: string, cause?: unknown): FleetError {
   const message = `${what}: there is no space left in the host's storage pool. Free some, or place the instance elsewhere.`;
-  return new FleetError("FAILED_PRECONDITION", message, { reason: "NoSpace", cause });
+  return new FleetError("FAILED_PRECONDITION", message, { reason: "InsufficientDisk", cause });
 }
 
 /**

@@ -22,6 +22,8 @@ export interface PoolOptions {
   log: Logger;
   name: string;
   directory: string;
+  /** Finds and starts it; by default it is also defined where it is not there. */
+  open?: () => Promise<StoragePoolReference>;
 }
 
 const ATTEMPTS = 20;
@@ -130,22 +132,42 @@ export class StoragePool {
     );
   }
 
-  /** The first bytes of the file, fewer than asked for where it is shorter. */
-  async read({ name, reference }: Volume, length: number, caller: AbortSignal): Promise<Buffer> {
+  /** Bytes of the file from an offset, fewer than asked for where it is shorter. */
+  async read({ name, reference }: Volume, length: number, caller: AbortSignal, offset = 0): Promise<Buffer> {
     const signal = AbortSignal.any([caller, AbortSignal.timeout(READ_TIMEOUT_MS)]);
     return await this.#attempt(`read the volume ${name}`, signal, async () => {
       const chunks: Uint8Array[] = [];
-      await using stream = await this.#client.openStream("storageVolDownload", { vol: reference, offset: 0, length }, { signal });
-      const onAbort = () => stream.abort();
-      signal.addEventListener("abort", onAbort, { once: true });
-      try {
-        for await (const chunk of stream) chunks.push(chunk);
-      } finally {
-        signal.removeEventListener("abort", onAbort);
-      }
-      signal.throwIfAborted();
+      await this.#download(reference, { offset, length }, (chunk) => void chunks.push(chunk), signal);
       return Buffer.concat(chunks).subarray(0, length);
     });
+  }
+
+  /** All bytes of the file in their order, at the pace of who takes them. Not tried again once it has begun. */
+  async readAll({ name, reference }: Volume, take: (chunk: Uint8Array) => void, signal: AbortSignal): Promise<void> {
+    const task = `read the volume ${name}`;
+    await this.#attempt(
+      task,
+      signal,
+      () => this.#download(reference, { offset: 0, length: 0 }, take, signal),
+      () => false,
+    );
+  }
+
+  async #download(
+    vol: StorageVolumeReference,
+    range: { offset: number; length: number },
+    take: (chunk: Uint8Array) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await using stream = await this.#client.openStream("storageVolDownload", { vol, ...range }, { signal });
+    const onAbort = () => stream.abort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      for await (const chunk of stream) take(chunk);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+    signal.throwIfAborted();
   }
 
   /** A stream that writes the file from its beginning, until the signal aborts. */
@@ -231,7 +253,8 @@ export class StoragePool {
   async #pool(signal: AbortSignal): Promise<StoragePoolReference> {
     signal.throwIfAborted();
     if (this.#reference === null) {
-      const opening = openPool(this.#client, this.#options.log, this.#options.name, this.directory);
+      const { log, name, open = () => openPool(this.#client, log, name, this.directory) } = this.#options;
+      const opening = open();
       this.#reference = opening;
       opening.catch(() => {
         if (this.#reference === opening) this.#reference = null;

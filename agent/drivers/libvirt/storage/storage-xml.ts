@@ -11,6 +11,8 @@ export interface VolumeFacts {
   capacity: number;
   /** The length of the file. */
   physicalBytes: number;
+  /** What it takes of the disk. */
+  allocatedBytes: number;
   /** Changes whenever the content does. */
   modified: string;
   /** What its header says; null where it stands alone. */
@@ -64,6 +66,7 @@ export function readVolumeXml(xml: string): VolumeFacts {
     format: attribute(element(volume, "target", "format"), "type"),
     capacity,
     physicalBytes: physical === "" ? capacity : Number(physical),
+    allocatedBytes: Number(text(element(volume, "allocation"))) || 0,
     modified: text(element(volume, "target", "timestamps", "mtime")),
     backingPath: backingPath === "" ? null : backingPath,
   };

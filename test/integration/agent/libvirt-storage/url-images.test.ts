@@ -77,15 +77,20 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
     server.serve("/disk.img", image);
     const path = await prepare(`${server.url}/disk.img?token=secret#fragment`);
     expect((await readFile(path)).equals(image)).toBe(true);
+    const digest = (algorithm: string) => createHash(algorithm).update(image).digest("hex");
     const record = path.replace(/-[0-9a-f]{8}\.img$/, ".json");
     expect(JSON.parse(await readFile(record, "utf8"))).toEqual({
-      url: `${server.url}/disk.img?token=secret`,
+      reference: `${server.url}/disk.img?token=secret`,
       volume: path.slice(path.lastIndexOf("/") + 1),
       size: image.length,
-      sha256: createHash("sha256").update(image).digest("hex"),
+      sha256: digest("sha256"),
       format: "qcow2",
       virtualSize: 3 * MIB,
       fetchedAt: expect.any(String),
+      served: { sha256: digest("sha256"), sha512: digest("sha512") },
+      validator: null,
+      source: null,
+      sequence: 0,
     });
   });
 
@@ -117,18 +122,32 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
       expect(server.requests).toHaveLength(1);
     });
 
-    it("again where the record was cut off; the image that instances stand on stays", async () => {
-      const url = server.serve("/disk", image);
+    it("again where all records were cut off; the image that instances stand on stays", async () => {
+      const own = Buffer.from(image);
+      own.fill(1, own.length - 1000);
+      const url = server.serve("/own", own);
+      const before = await urlFiles();
       const first = await prepare(url);
-      await truncate(first.replace(/-[0-9a-f]{8}\.img$/, ".json"), 20);
+      const added = (await urlFiles()).filter((name) => name.endsWith(".json") && !before.includes(name));
+      expect(added).toHaveLength(2);
+      for (const name of added) await truncate(join(host.images, name), 20);
       const second = await prepare(url, { storage: allowing() });
       expect(second).not.toBe(first);
-      expect((await readFile(first)).equals(image)).toBe(true);
+      expect((await readFile(first)).equals(own)).toBe(true);
       expect(server.requests).toHaveLength(2);
       // When no instance stands on it any more, it goes.
       await storage.remove(`inst-url${instances - 1}`, signal);
       await allowing().ensurePools(signal);
       expect(await urlFiles()).not.toContain(first.slice(first.lastIndexOf("/") + 1));
+    });
+
+    it("again where a URL's record was cut off, and then found to be here already", async () => {
+      const url = server.serve("/disk", image);
+      const first = await prepare(url);
+      const name = `url-${createHash("sha256").update(url).digest("hex").slice(0, 32)}.json`;
+      await truncate(join(host.images, name), 20);
+      expect(await prepare(url, { storage: allowing() })).toBe(first);
+      expect(server.requests).toHaveLength(2);
     });
 
     it("again where the image was cut off", async () => {
@@ -190,7 +209,7 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
 
     it("one that is not there", () => fails(`${server.url}/none`, "ImageNotFound"));
 
-    it("one that may not be read", () => fails(server.serve("/secret", image, { status: 403 }), "ImageFetchFailed"));
+    it("one that may not be read", () => fails(server.serve("/secret", image, { status: 403 }), "ImageAccessDenied"));
 
     it("one of a server that is not there", async () => {
       const url = server.serve("/disk", image);
@@ -331,7 +350,7 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
       };
       await using bad = await misbehaving(huge);
       const unbounded = host.storage({ imageUrlPrefixes: [bad.url], fetch: { maxBytes: 2 ** 52 } });
-      await expect(prepare(bad.url, { storage: unbounded })).rejects.toEqual(refused("NoSpace"));
+      await expect(prepare(bad.url, { storage: unbounded })).rejects.toEqual(refused("InsufficientDisk"));
     });
 
     it("redirects are followed within what is allowed, and not without an end", async () => {
@@ -372,7 +391,8 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
     const said: string[] = [];
     await prepare(server.serve("/disk", image, { chunkDelayMs: 10 }), { onActivity: (activity) => said.push(activity) });
     expect(said[0]).toBe("fetching the image");
-    const percent = said.slice(1).map((activity) => Number(/^fetching the image: (\d+) %$/.exec(activity)?.[1]));
+    expect(said.at(-1)).toBe("checking the image");
+    const percent = said.slice(1, -1).map((activity) => Number(/^fetching the image: (\d+) %$/.exec(activity)?.[1]));
     expect(percent.length).toBeGreaterThan(0);
     expect(percent).toEqual(percent.toSorted((a, b) => a - b));
     expect(percent.at(-1)).toBeLessThanOrEqual(100);
@@ -456,6 +476,7 @@ describeWithPeers(`images by URL (SEED=${seed})`, ["libvirt", "tiny-guest"], () 
     await prepared;
     server.serve("/disk", image);
     expect((await readFile(await prepare(url))).equals(image)).toBe(true);
-    expect((await urlFiles()).length).toBe(before.length + 2);
+    // The image itself is known by its digest: what is new is where it came from.
+    expect((await urlFiles()).length).toBe(before.length + 1);
   });
 });

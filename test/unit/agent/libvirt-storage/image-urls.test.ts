@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { isForbidden } from "../../../../agent/drivers/libvirt/storage/forbidden-addresses.ts";
-import { ImageUrlRules, withoutSecrets } from "../../../../agent/drivers/libvirt/storage/image-url.ts";
+import { isForbidden } from "../../../../agent/drivers/libvirt/storage/fetch/forbidden-addresses.ts";
+import { ImageUrlRules, withoutSecrets } from "../../../../agent/drivers/libvirt/storage/fetch/image-url.ts";
 
 const anywhere = new ImageUrlRules([]);
 const listed = new ImageUrlRules(["https://images.example/public", "http://127.0.0.1:8080/", "http://[fd00::1]/a/"]);
@@ -40,7 +40,7 @@ describe("URLs of images, where the host lists no prefixes", () => {
 
   it.each([
     "ftp://images.example/a",
-    "file:///etc/shadow",
+    "file://host/etc/shadow",
     "https://",
     "https://user:secret@images.example/a",
     `https://x.example/${"a".repeat(2100)}`,

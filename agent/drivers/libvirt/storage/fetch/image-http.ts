@@ -1,8 +1,11 @@
 import { lookup as dnsLookup, type LookupAddress } from "node:dns";
 import type { LookupFunction } from "node:net";
 import { Agent, type Dispatcher, request } from "undici";
-import { FleetError } from "../../../../platform/errors/fleet-error.ts";
+import type { FindCredential } from "../../../image-driver.ts";
+import { TransferBroken } from "./byte-source.ts";
+import { failed, isAboutTrust, reasonOf } from "./fetch-errors.ts";
 import { isForbidden } from "./forbidden-addresses.ts";
+import { HttpAccounts } from "./http-accounts.ts";
 import { type AllowedUrl, forbiddenAddress, type ImageUrlRules, withoutSecrets } from "./image-url.ts";
 
 export interface HttpLimits {
@@ -12,10 +15,7 @@ export interface HttpLimits {
   maxRedirects: number;
 }
 
-/** A transfer that broke, or a server that has trouble: it is tried again. */
-export class TransferBroken extends Error {
-  override readonly name = "TransferBroken";
-}
+type Headers = Record<string, string>;
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
@@ -30,23 +30,30 @@ class AddressRefused extends Error {
 export class ImageHttp {
   readonly #rules: ImageUrlRules;
   readonly #limits: HttpLimits;
+  readonly #findCredential: FindCredential | null;
   readonly #anywhere: Agent;
   readonly #checked: Agent;
 
-  constructor(rules: ImageUrlRules, limits: HttpLimits) {
+  constructor(rules: ImageUrlRules, limits: HttpLimits, findCredential: FindCredential | null) {
     this.#rules = rules;
     this.#limits = limits;
+    this.#findCredential = findCredential;
     const { connectTimeoutMs, idleTimeoutMs } = limits;
     const options = { headersTimeout: idleTimeoutMs, bodyTimeout: idleTimeoutMs, keepAliveTimeout: 1000, maxResponseSize: -1 };
     this.#anywhere = new Agent({ ...options, connect: { timeout: connectTimeoutMs } });
     this.#checked = new Agent({ ...options, connect: { timeout: connectTimeoutMs, lookup: checkedLookup } });
   }
 
-  /** The answer to a GET, behind all redirects. The body must be read or destroyed. */
-  async get(text: string, headers: Record<string, string>, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  /** For one image: the accounts that its servers ask for are kept as long as this is. */
+  accounts(): HttpAccounts {
+    return new HttpAccounts(this.#findCredential);
+  }
+
+  /** The answer to a GET, behind all redirects. The body must be read or discarded. */
+  async get(text: string, headers: Headers, accounts: HttpAccounts, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
     let target = this.#rules.check(text);
     for (let hops = 0; ; hops++) {
-      const response = await this.#request(target, headers, signal);
+      const response = await this.#request(target, headers, accounts, signal);
       if (!REDIRECTS.has(response.statusCode)) return response;
       discard(response.body);
       const { location } = response.headers;
@@ -60,7 +67,21 @@ export class ImageHttp {
     await Promise.all([this.#anywhere.destroy(), this.#checked.destroy()]);
   }
 
-  async #request({ url, trusted }: AllowedUrl, headers: Record<string, string>, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  /** Asks once more, by name and password, where a server wants them and there are some for it. */
+  async #request(target: AllowedUrl, headers: Headers, accounts: HttpAccounts, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    const known = accounts.known(target);
+    const response = await this.#send(target, { ...headers, ...known }, signal);
+    if (response.statusCode !== 401 || Object.keys(known).length > 0) return response;
+    const found = await accounts.find(target, response.headers["www-authenticate"], signal).catch((error: unknown) => {
+      discard(response.body);
+      throw error;
+    });
+    if (found === null) return response;
+    discard(response.body);
+    return await this.#send(target, { ...headers, ...found }, signal);
+  }
+
+  async #send({ url, trusted }: AllowedUrl, headers: Headers, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
     try {
       // What is asked for is the file itself: offsets and sizes would not fit a compressed one.
       const all = { "accept-encoding": "identity", "user-agent": "fleetgraph-agent", ...headers };
@@ -79,38 +100,6 @@ export class ImageHttp {
 export function discard(body: Dispatcher.ResponseData["body"]): void {
   body.on("error", () => undefined).destroy();
 }
-
-/** For what is not worth another attempt. */
-export function failed(message: string, cause?: unknown): FleetError {
-  return new FleetError("FAILED_PRECONDITION", `The image cannot be fetched. ${message}`, { reason: "ImageFetchFailed", cause });
-}
-
-/** Without what undici and Node say about addresses. */
-export function reasonOf(error: unknown): string {
-  const code = (error as { code?: unknown } | null)?.code;
-  if (typeof code === "string") return REASONS[code] ?? code;
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** OpenSSL's and Node's codes: SELF_SIGNED_CERT_IN_CHAIN, ERR_TLS_CERT_ALTNAME_INVALID, UNABLE_TO_GET_ISSUER_CERT_LOCALLY, … */
-function isAboutTrust(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === "string" && /CERT|SIGNATURE|CRL/.test(code);
-}
-
-const REASONS: Record<string, string> = {
-  ECONNREFUSED: "the connection was refused",
-  ECONNRESET: "the connection was reset",
-  ENOTFOUND: "the host's name is not known",
-  EAI_AGAIN: "the host's name cannot be resolved now",
-  EHOSTUNREACH: "the host cannot be reached",
-  ENETUNREACH: "the network cannot be reached",
-  UND_ERR_CONNECT_TIMEOUT: "the connection took too long",
-  UND_ERR_HEADERS_TIMEOUT: "the server did not answer in time",
-  UND_ERR_BODY_TIMEOUT: "the server stopped sending",
-  UND_ERR_SOCKET: "the connection broke",
-  UND_ERR_ABORTED: "the connection broke",
-};
 
 /** As dns.lookup, without addresses that must not be connected to; fails where none is left. */
 const checkedLookup: LookupFunction = (hostname, options, callback) => {
