@@ -13,7 +13,8 @@ export class SocketOutput {
   /** `stream` is what the WebSocket was made from: it tells when it has room again. */
   constructor(socket: WebSocket, stream: Duplex, softLimit: number, onWritable: () => void) {
     this.#socket = socket;
-    this.#softLimit = softLimit;
+    // Below its own mark the stream does not tell when it has room again.
+    this.#softLimit = Math.max(softLimit, stream.writableHighWaterMark);
     stream.on("drain", () => {
       if (!this.#full) return;
       this.#full = false;

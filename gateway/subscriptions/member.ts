@@ -20,7 +20,7 @@ export interface MemberHost {
 }
 
 type State =
-  /** On an upstream of its own. */
+  /** On an upstream of its own; to its end, where the stream cannot be resumed. */
   | { readonly kind: "catching-up"; readonly stream: EventStream; readonly passed: DeliveredPositions }
   /** Ahead of the shared stream, which still has to come to the event with this cursor. */
   | { readonly kind: "ahead"; readonly skipUntil: string }

@@ -35,7 +35,7 @@ const FROM_NOW: StartPosition = { after: null, snapshot: false };
 
 /**
  * One subscription for all clients that ask for the same in the same name: one upstream, each event resolved and serialised once.
- * Clients that start elsewhere than "now" first catch up on upstreams of their own (see Member).
+ * Clients that start elsewhere than "now" first catch up on upstreams of their own (see Member). A stream that cannot be resumed has one client.
  */
 export class SharedStream implements MemberHost {
   readonly ring: EventRing;
@@ -55,6 +55,11 @@ export class SharedStream implements MemberHost {
   join(sink: EventSink, credentials: Credentials, start: StartPosition): Member {
     const member = new Member(this, sink, credentials, this.#options.limits.stallMs);
     this.#members.add(member);
+    if (this.#options.operation.resumable === null) {
+      // At its client's pace, back to the source: what comes too fast is the source's to hold back or to leave out.
+      member.catchUp(this.#open(FROM_NOW), FROM_NOW);
+      return member;
+    }
     const fromNow = start.after === null && !start.snapshot;
     const known = start.after !== null && !start.snapshot && this.#stream ? this.ring.behind(start.after) : undefined;
     // A single client that catches up needs no second upstream: its own becomes the shared one when it has arrived at the present.

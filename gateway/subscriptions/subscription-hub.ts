@@ -20,12 +20,13 @@ export interface SubscribeRequest {
   readonly sink: EventSink;
 }
 
-/** All subscriptions of all clients: those that ask for the same in the same name share one stream. */
+/** All subscriptions of all clients: those that ask for the same in the same name share one stream, where it can be resumed. */
 export class SubscriptionHub {
   readonly #streams = new Map<string, SharedStream>();
   readonly #limits: GatewayLimits;
   readonly #metrics: GatewayMetrics;
   readonly #log: Logger;
+  #alone = 0;
 
   constructor(limits: GatewayLimits, metrics: GatewayMetrics, log: Logger) {
     this.#limits = limits;
@@ -37,7 +38,7 @@ export class SubscriptionHub {
     const used = Object.fromEntries(
       operation.variableNames.flatMap((name) => (Object.hasOwn(variables, name) ? [[name, variables[name]]] : [])),
     );
-    const key = sharingKey(operation, used, credentials);
+    const key = operation.resumable ? sharingKey(operation, used, credentials) : this.#keyOfOne();
     let stream = this.#streams.get(key);
     if (!stream) {
       const created: SharedStream = new SharedStream({
@@ -62,16 +63,18 @@ export class SubscriptionHub {
   endAll(reason: StreamEnd): void {
     for (const stream of [...this.#streams.values()]) stream.end(reason);
   }
+
+  /** Only a stream with cursors tells a client that comes later what it has missed; any other is each client's own, from its beginning on. */
+  #keyOfOne(): string {
+    this.#alone += 1;
+    return `alone ${this.#alone}`;
+  }
 }
 
-/**
- * Operation, variables and identity. A stream that cannot be resumed ends with the token that opened it, and could not go on with
- * another one without a gap: it is shared only by clients with one and the same token.
- */
+/** Operation, variables and identity. */
 function sharingKey(operation: SubscriptionOperation, variables: Record<string, unknown>, { identity, token }: Credentials): string {
   const who = identity?.kind === "user" ? [identity.subject, identity.role] : [identity, token];
-  const binding = operation.resumable ? null : token;
-  return JSON.stringify([operation.prepared.snapshot.id, operation.text, sorted(variables), who, binding]);
+  return JSON.stringify([operation.prepared.snapshot.id, operation.text, sorted(variables), who]);
 }
 
 /** The same JSON for equal values, whatever the order of their keys. */

@@ -1,6 +1,7 @@
 import { type ExecutionResult, GraphQLError } from "graphql";
 import { CloseCode, GRAPHQL_TRANSPORT_WS_PROTOCOL, MessageType, parseMessage, stringifyMessage } from "graphql-ws";
 import { type RawData, WebSocket } from "ws";
+import { ERROR_TABLE } from "../../platform/errors/codes.ts";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import type { SubgraphRequest } from "../../platform/subgraph-handler.ts";
 import type { GatewayLimits } from "../limits.ts";
@@ -22,7 +23,10 @@ export class UpstreamSocket implements AsyncIterableIterator<ExecutionResult> {
   #reader: PromiseWithResolvers<IteratorResult<ExecutionResult>> | null = null;
   #ended: { error: FleetError | null } | null = null;
   #acknowledged = false;
-  #paused = false;
+  /** Since when its reader holds it back. */
+  #pausedAt: number | null = null;
+  /** For how long its reader has held it back at a time. */
+  #longestPauseMs = 0;
   #heard = true;
   #ackTimer: NodeJS.Timeout | null;
   #pingTimer: NodeJS.Timeout | null = null;
@@ -60,7 +64,7 @@ export class UpstreamSocket implements AsyncIterableIterator<ExecutionResult> {
     if (this.#reader) return Promise.reject(new Error("A subscription has one reader, which waits already."));
     const result = this.#results.shift();
     if (result) {
-      if (this.#paused && this.#results.length <= this.#limits.upstreamReadAhead / 2) this.#resume();
+      if (this.#pausedAt !== null && this.#results.length <= this.#limits.upstreamReadAhead / 2) this.#resume();
       return Promise.resolve({ done: false, value: result });
     }
     if (this.#ended) return this.#ended.error ? Promise.reject(this.#ended.error) : Promise.resolve({ done: true, value: undefined });
@@ -135,21 +139,22 @@ export class UpstreamSocket implements AsyncIterableIterator<ExecutionResult> {
       return;
     }
     this.#results.push(result);
-    if (!this.#paused && this.#results.length >= this.#limits.upstreamReadAhead) {
-      this.#paused = true;
+    if (this.#pausedAt === null && this.#results.length >= this.#limits.upstreamReadAhead) {
+      this.#pausedAt = performance.now();
       this.#socket.pause();
     }
   }
 
   #resume(): void {
-    this.#paused = false;
+    this.#longestPauseMs = Math.max(this.#longestPauseMs, performance.now() - (this.#pausedAt ?? 0));
+    this.#pausedAt = null;
     this.#heard = true;
     this.#socket.resume();
   }
 
   /** Nothing can be heard while the socket is paused: that is our own doing, and no sign of death. */
   #ping(): void {
-    if (this.#paused) return;
+    if (this.#pausedAt !== null) return;
     if (!this.#heard) {
       this.#lose("fell silent");
       return;
@@ -172,10 +177,19 @@ export class UpstreamSocket implements AsyncIterableIterator<ExecutionResult> {
       this.#end(new FleetError("FORBIDDEN", "The subscription was refused.", { details: { subgraph: this.#subgraph } }));
       return;
     }
+    if (code === ERROR_TABLE.SLOW_CONSUMER.wsClose) {
+      this.#end(tooSlow());
+      return;
+    }
     this.#lose(this.#acknowledged ? "was lost" : "cannot be reached", new Error(`The socket was closed with ${code}.`));
   }
 
   #lose(why: string, cause?: unknown): void {
+    // A subgraph gives up a socket that is not read, also because its pings are not answered: that is our own doing.
+    if (this.#longestPauseMs >= this.#limits.upstreamPingMs) {
+      this.#end(tooSlow());
+      return;
+    }
     const reason = this.#acknowledged ? CONNECTION_LOST : undefined;
     this.#end(this.#request.signal?.aborted ? cancelled() : unavailable(this.#subgraph, why, cause, reason));
   }
@@ -198,7 +212,7 @@ export class UpstreamSocket implements AsyncIterableIterator<ExecutionResult> {
 
   /** Asks the subgraph to close, and does not wait for long: a peer that does not answer is cut. */
   #hangUp(): void {
-    if (this.#socket.readyState === WebSocket.CONNECTING || this.#paused) {
+    if (this.#socket.readyState === WebSocket.CONNECTING || this.#pausedAt !== null) {
       this.#socket.terminate();
       return;
     }
@@ -206,4 +220,8 @@ export class UpstreamSocket implements AsyncIterableIterator<ExecutionResult> {
     this.#socket.close(1000);
     setTimeout(() => this.#socket.terminate(), 1_000).unref();
   }
+}
+
+function tooSlow(): FleetError {
+  return new FleetError("SLOW_CONSUMER", "What the subscription brings is not read fast enough.");
 }

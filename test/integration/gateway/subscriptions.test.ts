@@ -246,11 +246,17 @@ describe.each(TRANSPORTS)("Subscriptions with subgraphs %s", (transport) => {
     await late.close();
   });
 
-  test("a stream that cannot be resumed is shared only with the same token, and ends with it", async () => {
-    const short = token("ann", { expiresAt: Date.now() + 800 });
+  test("a stream that cannot be resumed is each client's own, from its beginning on, and ends with its token", async () => {
+    const short = token("ann", { expiresAt: Date.now() + 1_500 });
     const sockets = await Promise.all([short, short, token("ann")].map((text) => GraphQLSocket.connect(fleet.gateway.url, text)));
+    const early = sockets[0]?.start("subscription { ticks(count: 3) { number } }");
+    await early?.received(1);
+    const late = sockets[1]?.start("subscription { ticks(count: 3) { number } }");
+    for (const operation of [early, late]) {
+      expect((await operation?.received(3))?.map(({ data }) => data?.["ticks"])).toEqual(numbers(3).map((number) => ({ number })));
+    }
     const operations = sockets.map((socket) => socket.start("subscription { quiet { number } }"));
-    await eventually(() => fleet.hosts.quietSources === 2);
+    await eventually(() => fleet.hosts.quietSources === 3);
     expect((await operations[0]?.ended())?.errors[0]?.extensions["code"]).toBe("TOKEN_EXPIRED");
     expect((await operations[1]?.ended())?.errors[0]?.extensions["code"]).toBe("TOKEN_EXPIRED");
     await eventually(() => fleet.hosts.quietSources === 1);

@@ -46,6 +46,10 @@ export class HostsSubgraph {
   readonly journal: Journal<Host>;
   /** Open sources of `quiet`, which never brings anything. */
   quietSources = 0;
+  /** Events that `ticks` were asked for, over all who watch. */
+  ticked = 0;
+  /** Open sources of `ticks`. */
+  ticking = 0;
   /** Queries of `stuck` that were cancelled. */
   cancelled = 0;
   readonly seen: { requestId: string; subject: string | null }[] = [];
@@ -135,12 +139,24 @@ export class HostsSubgraph {
           }),
         },
         ticks: {
-          subscribe: (_: unknown, { count, hostId }: { count: number; hostId?: string }) => ticks(count, hostId),
+          subscribe: (_: unknown, { count, hostId }: { count: number; hostId?: string }) => this.#ticks(count, hostId),
           resolve: ({ number, hostId }: { number: number; hostId?: string }) => ({ number, host: hostId ? this.hosts.get(hostId) : null }),
         },
         quiet: { subscribe: () => this.#quiet() },
       },
     };
+  }
+
+  async *#ticks(count: number, hostId: string | undefined) {
+    this.ticking += 1;
+    try {
+      for (let number = 1; number <= count; number += 1) {
+        this.ticked += 1;
+        yield { number, hostId };
+      }
+    } finally {
+      this.ticking -= 1;
+    }
   }
 
   #quiet(): AsyncIterableIterator<never> {
@@ -165,8 +181,4 @@ interface HostEventsArgs {
   zone?: string;
   after?: string;
   snapshot?: boolean;
-}
-
-async function* ticks(count: number, hostId: string | undefined) {
-  for (let number = 1; number <= count; number += 1) yield { number, hostId };
 }

@@ -9,6 +9,7 @@ import { Metrics } from "../../../platform/observability/metrics.ts";
 import type { SubgraphHandler } from "../../../platform/subgraph-handler.ts";
 import { createSubgraphHandler, type StoppableHandler } from "../../../subgraphs/kit/graphql/handler.ts";
 import { serveSubgraph } from "../../../subgraphs/kit/graphql/serve.ts";
+import type { SocketLimits } from "../../../subgraphs/kit/graphql/sockets.ts";
 import { CuttableProxy } from "./cuttable-proxy.ts";
 import { HardwareSubgraph } from "./hardware.ts";
 import { HostsSubgraph } from "./hosts.ts";
@@ -41,6 +42,8 @@ export const testVerifier: TokenVerifier = {
 
 export interface TestFleetOptions {
   bookmarkMs?: number;
+  /** Of the subgraphs, where they are over HTTP. */
+  subgraphSockets?: Partial<SocketLimits>;
   gateway?: Partial<GatewayOptions>;
 }
 
@@ -94,7 +97,10 @@ export async function startTestFleet(transport: TransportKind, options: TestFlee
       subgraphs[part.name] = handler;
       continue;
     }
-    const server = await serveSubgraph(handler, { host: "127.0.0.1", port: 0, log: testLog, metrics: new Metrics() });
+    const server = await serveSubgraph(handler, {
+      ...{ host: "127.0.0.1", port: 0, log: testLog, metrics: new Metrics() },
+      sockets: options.subgraphSockets,
+    });
     const proxy = await CuttableProxy.open(server.port);
     servers.push(server);
     proxies.set(part.name, proxy);
