@@ -14,6 +14,10 @@ import { InstanceQueriesResolver, resolveInstanceReference } from "./resolvers/i
 import { InstanceStatsResolver } from "./resolvers/instance-stats.ts";
 import { MigrationsResolver } from "./resolvers/migrations/migrations.ts";
 import { NodeInstancesResolver, resolveNodeReference } from "./resolvers/node-instances.ts";
+import { SnapshotsResolver } from "./resolvers/snapshots/snapshots.ts";
+import { DeviceMutationsResolver } from "./resolvers/storage/device-mutations.ts";
+import { STORAGE_FIELDS } from "./resolvers/storage/node-storage.ts";
+import { StorageMutationsResolver } from "./resolvers/storage/storage-mutations.ts";
 import { TaskEventsResolver } from "./resolvers/tasks/task-events.ts";
 import { resolveTaskReference, TASK_QUERIES } from "./resolvers/tasks/task-queries.ts";
 
@@ -35,6 +39,10 @@ export function computeSchema(): SubgraphSchema {
       ImagePullResolver,
       RegistryCredentialsResolver,
       MigrationsResolver,
+      SnapshotsResolver,
+      ...STORAGE_FIELDS,
+      StorageMutationsResolver,
+      DeviceMutationsResolver,
       ...TASK_QUERIES,
       TaskEventsResolver,
     ],

@@ -204,6 +204,7 @@ export class ComputeControlPlane implements AsyncDisposable {
         sampleInstances: (request) => agent.sampleInstances(request),
       }),
       agent.images.service(),
+      agent.storage.service(),
       grpcService(ConsoleAgentServiceDefinition, {
         openConsole: (request) => agent.consoles.openConsole(request),
         listConsoles: (request) => agent.consoles.listConsoles(request),

@@ -13,6 +13,7 @@ import {
 } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { RecordedConsoles } from "./recorded-consoles.ts";
 import { RecordedImages } from "./recorded-images.ts";
+import { RecordedStorage } from "./recorded-storage.ts";
 
 /** How an agent reaches the control plane, and is reached. */
 export interface AgentLink {
@@ -43,6 +44,7 @@ export class RecordedAgent {
   readonly host = new Map<string, Native>();
   readonly images = new RecordedImages();
   readonly consoles = new RecordedConsoles();
+  readonly storage = new RecordedStorage();
   /** Answers instead of carrying out; null: as it does by itself. */
   onApply: ((request: ApplyInstanceRequest) => void) | null = null;
   /** True: what it is told is kept, and not carried out before it is false again. */

@@ -1,6 +1,6 @@
 import { Migration } from "../../kit/store/migrations.ts";
 
-/** Work that takes long, and who has the claim on it. */
+/** Work that takes long, and who has the claim on it; volumes and interfaces of instances. */
 export class CreateTasks20261205 extends Migration {
   override up(): void {
     const { timestamp, json, boolean, int64 } = this.types;
@@ -35,6 +35,10 @@ export class CreateTasks20261205 extends Migration {
       started_at ${timestamp},
       finished_at ${timestamp}
     )`);
+    // Instances of before have neither.
+    const devices = '{"volumes":[],"interfaces":[]}';
+    const added = this.dialect === "postgresql" ? `spec || '${devices}'::jsonb` : `json_patch(spec, '${devices}')`;
+    this.addSql(`update instance set spec = ${added}`);
     this.addSql("create index task_created on task (created_at, id)");
     this.addSql("create index task_instance on task (instance_id) where instance_id is not null");
     this.addSql("create index task_group on task (group_id) where group_id is not null");

@@ -8,6 +8,7 @@ import type { InstanceSecrets, InstanceView } from "../services/instance-types.t
 import type { NodeInstanceTotals } from "../services/node-instance-totals.ts";
 import type { TypeSupport } from "../services/report-input.ts";
 import type { Readable, StatsOutcome } from "../services/stats-reads.ts";
+import type { VolumeView } from "../services/storage/storage-types.ts";
 import type { TaskView } from "../services/tasks/task-types.ts";
 
 /** What the resolvers of this subgraph find in their context. All loaders are by id, and give null where there is none. */
@@ -15,6 +16,8 @@ export interface ComputeContext extends SubgraphContext {
   readonly services: ComputeServices;
   readonly instances: DataLoader<string, InstanceView | null>;
   readonly tasks: DataLoader<string, TaskView | null>;
+  /** Of all pools of a node, in one call. */
+  readonly nodeVolumes: DataLoader<string, VolumeView[]>;
   readonly secrets: DataLoader<string, InstanceSecrets | null>;
   /** One call per node, however many of its instances a request asks for. */
   readonly stats: DataLoader<Readable, StatsOutcome, string>;
@@ -34,6 +37,7 @@ export function computeContext(services: ComputeServices, request: RequestContex
     services,
     instances: new DataLoader((ids) => queries.getMany(request, ids), BATCH),
     tasks: new DataLoader((ids) => services.tasks.getMany(request, ids), BATCH),
+    nodeVolumes: new DataLoader((nodeIds) => Promise.all(nodeIds.map((id) => services.storage.volumes(request, id).catch(asError))), BATCH),
     secrets: new DataLoader((ids) => queries.secrets(request, ids), BATCH),
     stats: new DataLoader((instances) => services.stats.read(request, instances), { ...BATCH, cacheKeyFn: ({ id }) => id }),
     nodeTotals: new DataLoader((nodeIds) => queries.nodeTotals(request, nodeIds), BATCH),

@@ -48,6 +48,32 @@ export class NetworkSpecInput {
   assignPublicIp?: boolean | null;
 }
 
+@InputType("AttachedVolumeInput", { description: "A volume of a storage pool of the instance's node, as a disk. Its life is its own." })
+export class AttachedVolumeInput {
+  @Field(() => String, {
+    description: "1–20 letters, digits, '-' and '_'; unique among the instance's disks and volumes: the disk's serial number in the guest.",
+  })
+  name!: string;
+
+  @Field(() => String)
+  pool!: string;
+
+  @Field(() => String)
+  volume!: string;
+
+  @Field(() => Boolean, { nullable: true })
+  readOnly?: boolean | null;
+}
+
+@InputType("NetworkInterfaceInput", { description: "A network interface beside the first one." })
+export class NetworkInterfaceInput {
+  @Field(() => String, { description: "1–20 letters, digits, '-' and '_'; unique in its instance." })
+  name!: string;
+
+  @Field(() => NetworkSpecInput, { nullable: true, description: "Without assignPublicIp." })
+  network?: NetworkSpecInput | null;
+}
+
 @InputType("VolumeMountInput")
 export class VolumeMountInput {
   @Field(() => String, { description: "A volume's name, or a path of the host under a root that its configuration allows." })
@@ -127,6 +153,15 @@ export class InstanceSpecInput {
 
   @Field(() => [VolumeMountInput], { nullable: true, description: "CONTAINER; at most 32." })
   volumeMounts?: VolumeMountInput[] | null;
+
+  @Field(() => [AttachedVolumeInput], {
+    nullable: true,
+    description: "VM and MICROVM; at most 16. They are on one node: name it as preferredNodeId.",
+  })
+  volumes?: AttachedVolumeInput[] | null;
+
+  @Field(() => [NetworkInterfaceInput], { nullable: true, description: "VM and MICROVM: those beside the first; at most 8." })
+  interfaces?: NetworkInterfaceInput[] | null;
 
   @Field(() => ResourceLimitsInput, { nullable: true })
   limits?: ResourceLimitsInput | null;

@@ -33,6 +33,30 @@ export class NetworkSpecType {
   assignPublicIp!: boolean;
 }
 
+@ObjectType("AttachedVolume", { description: "A volume of a storage pool, as a disk of an instance.", simpleResolvers: true })
+export class AttachedVolumeType {
+  @Field(() => String, { description: "Unique among the instance's disks and volumes: the disk's serial number in the guest." })
+  name!: string;
+
+  @Field(() => String)
+  pool!: string;
+
+  @Field(() => String)
+  volume!: string;
+
+  @Field(() => Boolean)
+  readOnly!: boolean;
+}
+
+@ObjectType("NetworkInterface", { description: "A network interface beside the first one.", simpleResolvers: true })
+export class NetworkInterfaceType {
+  @Field(() => String, { description: "Unique in its instance." })
+  name!: string;
+
+  @Field(() => NetworkSpecType)
+  network!: NetworkSpecType;
+}
+
 @ObjectType("VolumeMount", { description: "Something of the host inside a container.", simpleResolvers: true })
 export class VolumeMountType {
   @Field(() => String, { description: "A volume's name, or a path of the host under a root that its configuration allows." })
@@ -111,6 +135,12 @@ export class InstanceSpecType {
   @Field(() => [VolumeMountType], { description: "CONTAINER." })
   volumeMounts!: VolumeMountType[];
 
+  @Field(() => [AttachedVolumeType], { description: "VM and MICROVM." })
+  volumes!: AttachedVolumeType[];
+
+  @Field(() => [NetworkInterfaceType], { description: "VM and MICROVM: those beside the first." })
+  interfaces!: NetworkInterfaceType[];
+
   @Field(() => ResourceLimitsType, { nullable: true, description: "Null: none." })
   limits!: ResourceLimitsType | null;
 
@@ -128,6 +158,9 @@ export function toSpecType(spec: InstanceSpec, instanceId: string): InstanceSpec
   return {
     ...spec,
     disks: spec.disks.map((disk) => ({ ...disk, sizeBytes: disk.sizeBytes === 0 ? null : disk.sizeBytes })),
+    // Events of earlier versions have neither.
+    volumes: spec.volumes ?? [],
+    interfaces: spec.interfaces ?? [],
     cloudInit: spec.cloudInit && { ...spec.cloudInit, instanceId },
     instanceId,
   };

@@ -22,11 +22,19 @@ import { InstanceRequests } from "./instance-requests.ts";
 import { InstanceWriter } from "./instance-writer.ts";
 import { MigrationServices } from "./migrations/migration-services.ts";
 import { periodically } from "./periodic.ts";
+import { SnapshotHandler } from "./snapshots/snapshot-handler.ts";
+import { SnapshotReads } from "./snapshots/snapshot-reads.ts";
+import { SnapshotRequests } from "./snapshots/snapshot-requests.ts";
 import { StatsReads } from "./stats-reads.ts";
 import { StatsSampler } from "./stats-sampler.ts";
+import { deviceHandlers } from "./storage/device-handlers.ts";
+import { DeviceRequests } from "./storage/device-requests.ts";
+import { StorageReads } from "./storage/storage-reads.ts";
+import { StorageRequests } from "./storage/storage-requests.ts";
 import { TaskQueries } from "./tasks/task-queries.ts";
 import { TaskRequests } from "./tasks/task-requests.ts";
 import { TaskRunner } from "./tasks/task-runner.ts";
+import { TaskStore } from "./tasks/task-store.ts";
 
 export interface ComputeServicesParts {
   store: Store;
@@ -55,10 +63,14 @@ export class ComputeServices {
   readonly consoles: Consoles;
   readonly images: ImageServices;
   readonly migrations: MigrationServices;
+  readonly snapshots: { reads: SnapshotReads; requests: SnapshotRequests };
   readonly tasks: TaskQueries;
   readonly taskRequests: TaskRequests;
   /** Handlers are registered with it here, before it starts. */
   readonly taskRunner: TaskRunner;
+  readonly storage: StorageReads;
+  readonly storageRequests: StorageRequests;
+  readonly devices: DeviceRequests;
   readonly stats: StatsReads;
   readonly sampler: StatsSampler;
   readonly dispatcher: Dispatcher;
@@ -104,9 +116,15 @@ export class ComputeServices {
       strategy,
       agentCalls,
     });
+    this.snapshots = { reads: new SnapshotReads(agents), requests: new SnapshotRequests(writer, new TaskStore()) };
+    for (const handler of SnapshotHandler.all(commands, this.queries)) this.taskRunner.register(handler);
     this.taskRunner.register(this.images.pullHandler);
     this.migrations = new MigrationServices({ ctx, writer, fleet, commands, config });
     this.taskRunner.register(this.migrations.handler);
+    this.storage = new StorageReads(agents);
+    this.storageRequests = new StorageRequests(this.commands);
+    this.devices = new DeviceRequests(writer, new TaskStore());
+    for (const handler of deviceHandlers(store, this.commands)) this.taskRunner.register(handler);
     this.stats = new StatsReads(agents);
     this.sampler = new StatsSampler({ ctx, store, reads: this.stats, tickMs: config.sampleTickMs });
     this.housekeeping = new Housekeeping(ctx, writer, { deletedMs: config.deletedRetentionMs, tasksMs: config.tasks.retentionMs });

@@ -47,6 +47,12 @@ export type NetworkSpec = {
   assignPublicIp: boolean;
 };
 
+/** A volume of a storage pool, as a disk of an instance. Its life is its own. */
+export type AttachedVolume = { name: string; pool: string; volume: string; readOnly: boolean };
+
+/** A network interface beside the first one. */
+export type InterfaceSpec = { name: string; network: NetworkSpec };
+
 export type VolumeMount = { name: string; mountPath: string; readOnly: boolean };
 
 /** 0: no limit. */
@@ -72,6 +78,8 @@ export type InstanceSpec = {
   command: string[];
   args: string[];
   volumeMounts: VolumeMount[];
+  volumes: AttachedVolume[];
+  interfaces: InterfaceSpec[];
   limits: ResourceLimits | null;
   firmware: Firmware;
   /** Null: no first-boot configuration. */

@@ -9,6 +9,7 @@ import {
   type InstanceType,
   type StringMap,
 } from "./instance-types.ts";
+import { checkInterfaces, checkVolumes, type RawAttachedVolume, type RawInterface } from "./spec-devices-input.ts";
 import { checkLimits, checkMounts, checkNetwork, type RawLimits, type RawMount, type RawNetwork } from "./spec-parts-input.ts";
 
 /** What a face hands over: its shape is right, its values are not checked. Null, undefined and "" are not given. */
@@ -25,6 +26,8 @@ export interface RawSpec {
   args?: readonly string[] | null;
   env?: StringMap | null;
   volumeMounts?: readonly RawMount[] | null;
+  volumes?: readonly RawAttachedVolume[] | null;
+  interfaces?: readonly RawInterface[] | null;
   limits?: RawLimits | null;
   firmware?: string | null;
   cloudInit?: RawCloudInit | null;
@@ -62,23 +65,19 @@ const MAX_KEYS = 20;
 /** Every part of a spec, with the path of the field at fault; a part that the type does not have is refused, so that nothing is ignored. */
 export function checkSpec(raw: RawSpec | null | undefined, type: InstanceType): { spec: InstanceSpec; secrets: InstanceSecrets } {
   if (!raw) throw invalidArgument("spec", "What the instance is made of is needed.");
-  const given = givenParts(raw);
-  for (const [part, types] of PARTS) {
-    if (given.has(part) && !types.includes(type)) {
-      throw invalidArgument(`spec.${part}`, `Only for ${types.join(" and ")}; this is to be a ${type}.`, { types: [...types] });
-    }
-  }
+  refuseOtherParts(raw, type);
   const image = checkName("spec.image", raw.image, MAX_PATH);
   const kernel = checkName("spec.kernel", raw.kernel, MAX_PATH);
   if (image === null && type === "CONTAINER") throw invalidArgument("spec.image", "A container needs an image.");
   if (image === null && kernel === null) throw invalidArgument("spec.image", "An image or a kernel is needed.");
   if (kernel === null && raw.initrd) throw invalidArgument("spec.initrd", "An initrd needs a kernel.");
   if (kernel === null && raw.kernelArgs) throw invalidArgument("spec.kernelArgs", "Kernel arguments need a kernel.");
+  const disks = checkDisks(raw.disks ?? [], image);
   const spec: InstanceSpec = {
     image,
     cpuCores: checkCores("spec.cpuCores", raw.cpuCores),
     memoryBytes: checkMemory("spec.memoryBytes", raw.memoryBytes),
-    disks: checkDisks(raw.disks ?? [], image),
+    disks,
     network: checkNetwork(raw.network, type),
     kernel,
     initrd: checkName("spec.initrd", raw.initrd, MAX_PATH),
@@ -86,6 +85,8 @@ export function checkSpec(raw: RawSpec | null | undefined, type: InstanceType): 
     command: checkWords("spec.command", raw.command ?? []),
     args: checkWords("spec.args", raw.args ?? []),
     volumeMounts: checkMounts(raw.volumeMounts ?? []),
+    volumes: checkVolumes(raw.volumes ?? [], disks),
+    interfaces: checkInterfaces(raw.interfaces ?? [], type),
     limits: checkLimits(raw.limits),
     firmware: checkOneOf("spec.firmware", raw.firmware ?? "BIOS", FIRMWARES),
     cloudInit: raw.cloudInit ? { sshAuthorizedKeys: checkKeys(raw.cloudInit.sshAuthorizedKeys ?? []) } : null,
@@ -119,12 +120,23 @@ const PARTS: ReadonlyArray<readonly [part: keyof RawSpec, types: readonly Instan
   ["initrd", ["VM", "MICROVM"]],
   ["kernelArgs", ["VM", "MICROVM"]],
   ["disks", ["VM", "MICROVM"]],
+  ["volumes", ["VM", "MICROVM"]],
+  ["interfaces", ["VM", "MICROVM"]],
   ["firmware", ["VM"]],
   ["cloudInit", ["VM"]],
   ["command", ["CONTAINER"]],
   ["args", ["CONTAINER"]],
   ["volumeMounts", ["CONTAINER"]],
 ];
+
+function refuseOtherParts(raw: RawSpec, type: InstanceType): void {
+  const given = givenParts(raw);
+  for (const [part, types] of PARTS) {
+    if (given.has(part) && !types.includes(type)) {
+      throw invalidArgument(`spec.${part}`, `Only for ${types.join(" and ")}; this is to be a ${type}.`, { types: [...types] });
+    }
+  }
+}
 
 function givenParts(raw: RawSpec): Set<keyof RawSpec> {
   const isGiven = (value: unknown) => Boolean(value) && value !== "BIOS" && !(Array.isArray(value) && value.length === 0);

@@ -1,5 +1,10 @@
-import { Firmware as ProtoFirmware, InstanceSpec as ProtoSpec } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
-import type { InstanceSecrets, InstanceSpec } from "./instance-types.ts";
+import {
+  NetworkInterfaceSpec,
+  Firmware as ProtoFirmware,
+  NetworkSpec as ProtoNetwork,
+  InstanceSpec as ProtoSpec,
+} from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { InstanceSecrets, InstanceSpec, InterfaceSpec, NetworkSpec } from "./instance-types.ts";
 
 /** A spec in the contract's form. Without `secrets` it has neither variables nor user data. */
 export function specToMessage(spec: InstanceSpec, secrets: InstanceSecrets | null): ProtoSpec {
@@ -9,7 +14,7 @@ export function specToMessage(spec: InstanceSpec, secrets: InstanceSecrets | nul
     cpuCores: spec.cpuCores,
     memoryBytes: spec.memoryBytes,
     disks: spec.disks.map((disk) => ({ ...disk, type: disk.type ?? "" })),
-    network: { ...network, subnetId: network.subnetId ?? "" },
+    network: networkToMessage(network),
     kernel: spec.kernel ?? "",
     command: spec.command,
     env: secrets?.env ?? {},
@@ -17,8 +22,19 @@ export function specToMessage(spec: InstanceSpec, secrets: InstanceSecrets | nul
     kernelArgs: spec.kernelArgs ?? "",
     args: spec.args,
     volumeMounts: spec.volumeMounts,
+    // Events of earlier versions have neither.
+    volumes: spec.volumes ?? [],
+    interfaces: (spec.interfaces ?? []).map(interfaceToMessage),
     limits: spec.limits ?? undefined,
     firmware: ProtoFirmware[spec.firmware],
     cloudInit: cloudInit ? { sshAuthorizedKeys: cloudInit.sshAuthorizedKeys, userData: secrets?.userData ?? "" } : undefined,
   });
+}
+
+export function interfaceToMessage({ name, network }: InterfaceSpec): NetworkInterfaceSpec {
+  return NetworkInterfaceSpec.fromPartial({ name, network: networkToMessage(network) });
+}
+
+function networkToMessage(network: NetworkSpec): ProtoNetwork {
+  return ProtoNetwork.fromPartial({ ...network, subnetId: network.subnetId ?? "" });
 }

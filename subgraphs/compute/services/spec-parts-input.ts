@@ -20,7 +20,7 @@ export type RawLimits = { [K in keyof ResourceLimits]?: number | null };
 
 /** Works on every host. */
 const DEFAULT_NETWORK = "default";
-const NO_NETWORK = "none";
+export const NO_NETWORK = "none";
 const MAX_GROUPS = 16;
 const MAX_MOUNTS = 32;
 const MAX_PATH = 1_024;
@@ -28,17 +28,17 @@ const MAX_PATH = 1_024;
 /** The kernel's own bounds of a CPU quota's period (cgroup v2), in microseconds. */
 const CPU_PERIOD = { min: 1_000, max: 1_000_000 };
 
-export function checkNetwork(raw: RawNetwork | null | undefined, type: InstanceType): NetworkSpec {
-  const networkId = checkName("spec.network.networkId", raw?.networkId, 128) ?? DEFAULT_NETWORK;
-  const subnetId = checkName("spec.network.subnetId", raw?.subnetId, 64);
+export function checkNetwork(raw: RawNetwork | null | undefined, type: InstanceType, at = "spec.network"): NetworkSpec {
+  const networkId = checkName(`${at}.networkId`, raw?.networkId, 128) ?? DEFAULT_NETWORK;
+  const subnetId = checkName(`${at}.subnetId`, raw?.subnetId, 64);
   if (subnetId !== null && !isSubnet(subnetId)) {
-    throw invalidArgument("spec.network.subnetId", "A subnet such as 192.168.122.0/24 is needed.");
+    throw invalidArgument(`${at}.subnetId`, "A subnet such as 192.168.122.0/24 is needed.");
   }
-  const securityGroups = checkGroups(raw?.securityGroups ?? [], type);
+  const securityGroups = checkGroups(`${at}.securityGroups`, raw?.securityGroups ?? [], type);
   const assignPublicIp = raw?.assignPublicIp ?? false;
   if (networkId === NO_NETWORK) {
     const other = Object.entries({ subnetId, securityGroups: securityGroups[0], assignPublicIp }).find(([, value]) => value);
-    if (other) throw invalidArgument(`spec.network.${other[0]}`, `There is no network with networkId "${NO_NETWORK}".`);
+    if (other) throw invalidArgument(`${at}.${other[0]}`, `There is no network with networkId "${NO_NETWORK}".`);
   }
   return { networkId, subnetId, securityGroups, assignPublicIp };
 }
@@ -49,8 +49,7 @@ function isSubnet(text: string): boolean {
   return family !== 0 && rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128);
 }
 
-function checkGroups(groups: readonly string[], type: InstanceType): string[] {
-  const field = "spec.network.securityGroups";
+function checkGroups(field: string, groups: readonly string[], type: InstanceType): string[] {
   if (groups.length > 0 && type === "CONTAINER") throw invalidArgument(field, "Only for VM and MICROVM; this is to be a CONTAINER.");
   checkListLength(field, groups, MAX_GROUPS);
   return groups.map((group, index) => {
