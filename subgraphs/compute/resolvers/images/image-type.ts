@@ -1,4 +1,5 @@
 import { Field, ID, Int, ObjectType, registerEnumType } from "type-graphql";
+import { unavailableReason } from "../../../kit/agents/node-record.ts";
 import { type Edge, edgeType } from "../../../kit/graphql/connection.ts";
 import { enumOf } from "../../../kit/graphql/enum-of.ts";
 import { DateTime, Int64 } from "../../../kit/graphql/scalars.ts";
@@ -108,7 +109,7 @@ export function toImageConnection({ edges: found, pageInfo, totalCount, unavaila
     edges,
     pageInfo,
     totalCount,
-    unavailable: unavailable.map(({ nodeId, ...why }) => ({ node: { id: nodeId }, ...why })),
+    unavailable: unavailable.map(({ nodeId, why }) => ({ node: { id: nodeId }, reason: unavailableReason(why), message: why.message })),
   };
 }
 

@@ -1,17 +1,15 @@
 import { callerName, requireRole } from "../../../../platform/auth/identity.ts";
-import { FleetError, notFound } from "../../../../platform/errors/fleet-error.ts";
+import { FleetError, invalidArgument, notFound } from "../../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../../platform/request-context.ts";
 import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
-import { ImageAgentServiceDefinition } from "../../../../schema/generated/proto/hypervisor/v1/images.ts";
+import { ImageAgentServiceDefinition, type NodeImage } from "../../../../schema/generated/proto/hypervisor/v1/images.ts";
 import type { AgentDirectory } from "../../../kit/agents/agent-directory.ts";
 import { Semaphore } from "../../../kit/semaphore.ts";
 import type { AgentCommands } from "../agents/agent-commands.ts";
 import type { FleetView } from "../fleet-view.ts";
 import { checkDeletion, type ImageDeletion, type RawDeletion } from "./image-input.ts";
-import { mergeImages } from "./image-merge.ts";
 import { hostsOf } from "./image-queries.ts";
 import { fullReference } from "./image-ref.ts";
-import type { ImageType, ImageView } from "./image-types.ts";
 import type { NodeImageReads } from "./node-images.ts";
 
 /** What became of it on one node. */
@@ -21,6 +19,13 @@ export interface DeletionOutcome {
   freedBytes: number | null;
   /** Null where it was. */
   error: FleetError | null;
+}
+
+/** What is to be deleted on a node. */
+interface CalledOn {
+  nodeId: string;
+  image: string;
+  type: InstanceType;
 }
 
 export interface ImageDeletionsParts {
@@ -45,7 +50,7 @@ export class ImageDeletions {
 
   /**
    * What became of it on each node: those that are named, or all that have it and those that could not be asked. Rights: admin. Throws
-   * INVALID_ARGUMENT, NOT_FOUND (a node that is named, or an image that no host has), UNAVAILABLE while the nodes are not known. Of a node:
+   * INVALID_ARGUMENT (also where images of both types are called so), NOT_FOUND (a node that is named, or an image that no host has), UNAVAILABLE while the nodes are not known. Of a node:
    * FAILED_PRECONDITION (reason ImageInUse, details.instanceIds), NOT_FOUND, UNAVAILABLE with its reason.
    */
   async delete(ctx: RequestContext, raw: RawDeletion): Promise<DeletionOutcome[]> {
@@ -54,9 +59,7 @@ export class ImageDeletions {
     await this.#parts.fleet.whenKnown(ctx.signal);
     const { found, missing } = await this.#find(ctx, deletion);
     const line = new Semaphore(AT_ONCE);
-    const outcomes = await Promise.all(
-      [...found].map(([nodeId, type]) => line.run(() => this.#deleteOn(ctx, nodeId, deletion.image, type), ctx.signal)),
-    );
+    const outcomes = await Promise.all(found.map((one) => line.run(() => this.#deleteOn(ctx, one), ctx.signal)));
     const deletedOn = outcomes.filter(({ error }) => error === null).map(({ nodeId }) => nodeId);
     if (deletedOn.length > 0) {
       ctx.log.info({ image: deletion.image, nodeIds: deletedOn, by: callerName(ctx.identity) }, "an image was deleted");
@@ -64,30 +67,30 @@ export class ImageDeletions {
     return [...outcomes, ...missing];
   }
 
-  /** Which nodes have it, and of what type; and why others are not known to. */
+  /** Which nodes have it; and why others do not, or are not known to. */
   async #find(ctx: RequestContext, { image, type, nodeIds }: ImageDeletion) {
     const { fleet, directory, reads } = this.#parts;
     for (const nodeId of nodeIds) if (fleet.get(nodeId) === undefined) throw notFound("Node", nodeId);
     const asked = nodeIds.length > 0 ? nodeIds : hostsOf(directory);
     const answer = await reads.read(ctx, asked, type);
-    const found = new Map<string, ImageType>();
-    for (const view of mergeImages(answer.found)) {
-      if (isCalled(view, image)) for (const { nodeId } of view.nodes) found.set(nodeId, view.type);
+    const found = answer.found.flatMap(({ nodeId, images }) => calledOn(nodeId, images, image));
+    if (new Set(found.map((one) => one.type)).size > 1) {
+      throw invalidArgument("type", "A disk image and a container's image are both called so: say which is meant.");
     }
+    const has = new Set(found.map(({ nodeId }) => nodeId));
     const missing = new Map<string, DeletionOutcome>();
-    for (const { nodeId, reason, message } of answer.unavailable) {
-      const error = new FleetError("UNAVAILABLE", message, { reason, details: { nodeId } });
-      if (!found.has(nodeId)) missing.set(nodeId, { nodeId, freedBytes: null, error });
+    for (const { nodeId, why } of answer.unavailable) {
+      if (!has.has(nodeId)) missing.set(nodeId, { nodeId, freedBytes: null, error: why });
     }
-    if (found.size === 0 && missing.size === 0) throw imageNotFound(image);
+    if (found.length === 0 && missing.size === 0) throw imageNotFound(image);
     for (const nodeId of nodeIds) {
-      if (!found.has(nodeId) && !missing.has(nodeId)) missing.set(nodeId, { nodeId, freedBytes: null, error: imageNotFound(image) });
+      if (!has.has(nodeId) && !missing.has(nodeId)) missing.set(nodeId, { nodeId, freedBytes: null, error: imageNotFound(image) });
     }
     return { found, missing: missing.values() };
   }
 
-  async #deleteOn(ctx: RequestContext, nodeId: string, image: string, type: ImageType): Promise<DeletionOutcome> {
-    const request = { nodeId, image, type: type === "VM" ? InstanceType.VM : InstanceType.CONTAINER };
+  async #deleteOn(ctx: RequestContext, request: CalledOn): Promise<DeletionOutcome> {
+    const { nodeId } = request;
     try {
       const { freedBytes } = await this.#parts.agents.call(
         ctx,
@@ -105,9 +108,13 @@ export class ImageDeletions {
   }
 }
 
-/** By its id, or by one of its names; a container's may be written short. */
-function isCalled({ id, names, type }: ImageView, image: string): boolean {
-  return id === image || names.includes(image) || (type === "CONTAINER" && names.includes(fullReference(image)));
+/** What is meant on one node, as the node itself calls it: by its id, or by one of its names; a container's may be written short. */
+function calledOn(nodeId: string, images: readonly NodeImage[], image: string): CalledOn[] {
+  const full = fullReference(image);
+  const exact = images.find(({ id, names }) => id === image || names.includes(image));
+  const short = images.find(({ type, names }) => type === InstanceType.CONTAINER && names.includes(full));
+  if (exact) return [{ nodeId, image, type: exact.type }];
+  return short ? [{ nodeId, image: full, type: short.type }] : [];
 }
 
 function imageNotFound(image: string): FleetError {

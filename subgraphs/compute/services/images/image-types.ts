@@ -1,3 +1,5 @@
+import type { FleetError } from "../../../../platform/errors/fleet-error.ts";
+
 /** VM: a disk image, for VMs and microVMs. */
 export const IMAGE_TYPES = ["VM", "CONTAINER"] as const;
 export type ImageType = (typeof IMAGE_TYPES)[number];
@@ -41,8 +43,6 @@ export interface ImageView {
 /** A node, or a part of it, whose images are not known now. */
 export interface UnavailableNode {
   nodeId: string;
-  /** One word: NODE_OFFLINE, AGENT_TIMEOUT, … */
-  reason: string;
-  /** For people. */
-  message: string;
+  /** UNAVAILABLE with an AgentRefusal as reason, or DriverUnavailable where only a part of it could not be asked. */
+  why: FleetError;
 }

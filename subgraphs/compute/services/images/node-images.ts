@@ -3,7 +3,6 @@ import type { RequestContext } from "../../../../platform/request-context.ts";
 import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import { ImageAgentServiceDefinition } from "../../../../schema/generated/proto/hypervisor/v1/images.ts";
 import type { AgentCalls } from "../../../kit/agents/agent-calls.ts";
-import { unavailableReason } from "../../../kit/agents/node-record.ts";
 import { RequestScope } from "../../../kit/request-scope.ts";
 import { Semaphore } from "../../../kit/semaphore.ts";
 import type { NodeImages } from "./image-merge.ts";
@@ -63,14 +62,16 @@ export class NodeImageReads {
       request.type,
     );
     found.push({ nodeId, images: answer.images.slice(0, MAX_PER_NODE) });
-    for (const message of answer.unavailable) unavailable.push({ nodeId, reason: "DRIVER_UNAVAILABLE", message });
+    for (const message of answer.unavailable) {
+      unavailable.push({ nodeId, why: new FleetError("UNAVAILABLE", message, { reason: "DriverUnavailable", details: { nodeId } }) });
+    }
   }
 
   #missed(ctx: RequestContext, nodeId: string, error: unknown, { unavailable }: NodeImagesAnswer): void {
     // The caller's own end is the caller's business.
     ctx.signal.throwIfAborted();
-    const failure = FleetError.from(error);
-    if (failure.code === "INTERNAL") ctx.log.error({ err: failure.cause ?? failure, nodeId }, "asking a node for its images failed");
-    unavailable.push({ nodeId, reason: unavailableReason(failure), message: failure.message });
+    const why = FleetError.from(error);
+    if (why.code === "INTERNAL") ctx.log.error({ err: why.cause ?? why, nodeId }, "asking a node for its images failed");
+    unavailable.push({ nodeId, why });
   }
 }

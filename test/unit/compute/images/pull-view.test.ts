@@ -73,7 +73,7 @@ class Events implements AsyncIterableIterator<LogEvent<TaskView>> {
   }
 
   give(object: TaskView): void {
-    this.#given.push({ type: "MODIFIED", timestamp: new Date(), cursor: "", object });
+    this.#given.push({ type: "MODIFIED", timestamp: new Date(), cursor: "", objectId: object.id, object });
     this.#settle();
   }
 
