@@ -74,6 +74,10 @@ export class Instance implements InstanceRecord {
   @Property({ type: "integer" })
   stopTimeoutSeconds!: number;
 
+  /** Of the last suspension: its memory goes to the host's disk. */
+  @Property({ type: "boolean" })
+  suspendToDisk!: boolean;
+
   @Property({ type: "string", nullable: true })
   nativeId!: string | null;
 

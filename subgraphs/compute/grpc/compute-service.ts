@@ -51,7 +51,8 @@ export function computeService(services: ComputeServices): GrpcService {
       withMessageFields(async () => answer(fleet, await requests.stop(fleet, instanceId, options))),
     restartInstance: ({ instanceId, force }, { fleet }) =>
       withMessageFields(async () => answer(fleet, await requests.restart(fleet, instanceId, { force }))),
-    suspendInstance: ({ instanceId }, { fleet }) => withMessageFields(async () => answer(fleet, await requests.suspend(fleet, instanceId))),
+    suspendInstance: ({ instanceId, toDisk }, { fleet }) =>
+      withMessageFields(async () => answer(fleet, await requests.suspend(fleet, instanceId, { toDisk }))),
     resumeInstance: ({ instanceId }, { fleet }) => withMessageFields(async () => answer(fleet, await requests.resume(fleet, instanceId))),
     resizeInstance: ({ instanceId, ...sizes }, { fleet }) =>
       withMessageFields(async () => answer(fleet, await requests.resize(fleet, instanceId, sizes))),

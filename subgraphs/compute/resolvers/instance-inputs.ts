@@ -102,6 +102,12 @@ export class RestartInstanceInput {
 export class SuspendInstanceInput {
   @Field(() => ID)
   instanceId!: string;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    description: "VM and microVM: its memory is written to its host's disk and freed there; its reservation stays.",
+  })
+  toDisk?: boolean | null;
 }
 
 @InputType("ResumeInstanceInput")

@@ -79,13 +79,13 @@ export class InstanceMutationsResolver {
   }
 
   @Mutation(() => SuspendInstancePayload, {
-    description: "Makes its CPUs, or its processes, stand still; memory stays taken. Rights: operator.",
+    description: "Makes its CPUs, or its processes, stand still; its memory stays taken, unless it goes to the disk. Rights: operator.",
   })
   suspendInstance(
-    @Arg("input", () => SuspendInstanceInput) { instanceId }: SuspendInstanceInput,
+    @Arg("input", () => SuspendInstanceInput) { instanceId, toDisk }: SuspendInstanceInput,
     @Ctx() { request, services }: ComputeContext,
   ): Promise<InstancePayload> {
-    return toPayload(services.requests.suspend(request, instanceId));
+    return toPayload(services.requests.suspend(request, instanceId, { toDisk }));
   }
 
   @Mutation(() => ResumeInstancePayload, { description: "Ends a suspension. Rights: operator." })

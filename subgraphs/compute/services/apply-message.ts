@@ -19,6 +19,7 @@ export function applyMessage(instance: Instance): ApplyInstanceRequest {
     force: instance.force,
     stopTimeoutSeconds: instance.stopTimeoutSeconds,
     restarts: instance.restarts,
+    suspendToDisk: instance.suspendToDisk,
     madeBefore: instance.made,
     adoptNativeId: instance.adoptNativeId ?? "",
   });

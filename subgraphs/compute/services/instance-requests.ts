@@ -43,9 +43,21 @@ export class InstanceRequests {
     return this.#ask(ctx, id, "restart", options);
   }
 
-  /** Rights: operator. */
-  suspend(ctx: RequestContext, id: string): Promise<InstanceView> {
-    return this.#ask(ctx, id, "suspend", {});
+  /** Rights: operator. To disk: a VM's or microVM's memory is written to its host's disk and freed; its reservation stays. */
+  async suspend(ctx: RequestContext, id: string, { toDisk }: { toDisk?: boolean | null } = {}): Promise<InstanceView> {
+    requireRole(ctx.identity, "operator");
+    return this.#change(id, async (instances, instance) => {
+      if (toDisk && instance.type === "CONTAINER") {
+        throw new FleetError("FAILED_PRECONDITION", "A container's memory cannot be written to disk: suspend it without.", {
+          reason: "SuspendToDiskUnsupported",
+          details: { field: "toDisk" },
+        });
+      }
+      return instances.change(instance, () => {
+        applyRequest(instance, "suspend");
+        instance.suspendToDisk = toDisk ?? false;
+      });
+    });
   }
 
   /** Rights: operator. */

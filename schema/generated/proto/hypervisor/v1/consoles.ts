@@ -172,7 +172,7 @@ export interface OpenConsoleRequest {
     | undefined;
   /** Who opens it, as the log and other viewers are told. */
   subject: string;
-  /** Names the caller among those who type: chosen by the control plane, not guessable. */
+  /** Names the caller among those who type: chosen by the control plane. Empty: it only reads, and does not become the writer. */
   writerKey: string;
   takeOver: boolean;
 }

@@ -112,7 +112,7 @@ export interface NodeImage {
     | undefined;
   /** Whether instances need it now. */
   inUse: boolean;
-  /** Put there by hand, or by the host's own tools: shown, and not cleaned up. */
+  /** False: put there by hand, or by the host's own tools; it is shown, and not cleaned up. */
   managed: boolean;
   architecture: string;
 }
