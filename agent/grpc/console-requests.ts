@@ -20,7 +20,9 @@ export function checkOpen({ instanceId, kind, subject, writerKey, size }: OpenCo
   const isShell = kind === ConsoleKind.SHELL;
   if (isShell && instanceId !== "") throw invalidArgument("instance_id", "A shell is the node's, not an instance's.");
   if (!isShell && !INSTANCE_ID.test(instanceId)) throw invalidArgument("instance_id", "An instance's id is inst- and letters and digits.");
-  checkWriter(writerKey, subject);
+  // Who only reads has no key.
+  if (writerKey === "") checkSubject(subject);
+  else checkWriter(writerKey, subject);
   return { size: checkSize(size) };
 }
 

@@ -42,6 +42,7 @@ export interface TypingRequest {
 }
 
 export interface JoinRequest {
+  /** Empty: it only reads. */
   writerKey: string;
   subject: string;
   takeOver: boolean;
@@ -115,7 +116,7 @@ export class ConsoleSession implements Watched {
 
   /** The caller types from now on, where nobody does or it takes over. */
   async join({ writerKey, subject, takeOver, size }: JoinRequest): Promise<SessionView> {
-    if (this.#claim(writerKey, subject, takeOver)) {
+    if (writerKey !== "" && this.#claim(writerKey, subject, takeOver)) {
       if (takeOver) this.#options.terminal.insist();
       if (size !== null) await this.resize(writerKey, size);
     }

@@ -110,7 +110,7 @@ export class RecordedConsoles {
     const made = kind === ConsoleKind.SHELL ? kind : ConsoleKind.TTY;
     const view = ConsoleSession.fromPartial({
       id: newConsoleSessionId(made === ConsoleKind.SHELL ? "shell" : "tty", nodeId),
-      ...{ nodeId, instanceId, kind: made, size: size ?? { width: 80, height: 24 }, resizable: true },
+      ...{ nodeId, instanceId, kind: made, size: size ?? { width: 80, height: 24 }, resizable: true, takesInput: true },
       ...{ openedAt: new Date(), openedBy: subject, nextSequence: 1 },
     });
     const changed = Promise.withResolvers<void>();

@@ -39,7 +39,7 @@ export class ConsoleMutationsResolver {
 
   @Mutation(() => WriteConsolePayload, {
     description:
-      "Types. FAILED_PRECONDITION, reason NotTheWriter (`writer`), where somebody else does: see takeOver. Rights: operator; admin for a shell.",
+      "Types. FAILED_PRECONDITION: NotTheWriter (`writer`) where somebody else does (see takeOver), InputGap (`expected`), NoInput, ConsoleEnded. UNAVAILABLE, reason ConsoleAway, and RESOURCE_EXHAUSTED: nothing was typed. Rights: operator; admin for a shell.",
   })
   writeConsole(
     @Arg("input", () => WriteConsoleInput) { data, text, ...input }: WriteConsoleInput,

@@ -34,6 +34,9 @@ export class ConsoleSessionObject {
   })
   resizable!: boolean;
 
+  @Field(() => Boolean, { description: "False: nothing can be typed (a container that was made without an input)." })
+  takesInput!: boolean;
+
   @Field(() => DateTime, { nullable: true, description: "By its host's clock." })
   openedAt!: Date | null;
 

@@ -32,6 +32,7 @@ export function sessionFromMessage({ kind, size, ended, ...session }: ProtoSessi
     columns: size?.width ?? 80,
     rows: size?.height ?? 24,
     resizable: session.resizable,
+    takesInput: session.takesInput,
     openedAt: session.openedAt ?? null,
     openedBy: session.openedBy,
     writer: session.writer || null,

@@ -20,6 +20,7 @@ export interface ConsoleSessionView extends TerminalSize {
   instanceId: string | null;
   kind: ConsoleKind;
   resizable: boolean;
+  takesInput: boolean;
   openedAt: Date | null;
   openedBy: string;
   /** The subject that types; null: nobody. */

@@ -110,6 +110,14 @@ test("a guest is never held back", async () => {
   expect(await stuck.next()).toMatchObject({ skipped: true, offset: 99_500 });
 });
 
+test("who joins without a key only reads, also where nobody types", async () => {
+  const { session, type } = started();
+  const reader = { writerKey: "", subject: "cid", takeOver: true, size: { columns: 1, rows: 1 } };
+  expect(await session.join(reader)).toMatchObject({ writer: "", writable: false, size: { width: 80, height: 24 } });
+  await type("a", "1");
+  expect(await session.join(reader)).toMatchObject({ writer: "a-subject", writable: false });
+});
+
 test("one types until another takes over, and all are told", async () => {
   const { session, terminal, watch, type } = started();
   const viewer = watch();
