@@ -18,6 +18,7 @@ import { consoleAgentService } from "./grpc/console-agent-service.ts";
 import { imageAgentService } from "./grpc/image-agent-service.ts";
 import { instanceAgentService } from "./grpc/instance-agent-service.ts";
 import { snapshotAgentService } from "./grpc/snapshot-agent-service.ts";
+import { storageAgentService } from "./grpc/storage-agent-service.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import { LocalHost } from "./host/local.ts";
 import { type AgentCredentials, saveCredentials } from "./identity/credentials.ts";
@@ -99,6 +100,7 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
     agentService((nodeId) => findNode(nodeId)?.host ?? null),
     instanceAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     snapshotAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
+    storageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     imageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     consoleAgentService((nodeId) => findNode(nodeId)?.consoles ?? null),
   ]);

@@ -106,7 +106,9 @@ export function goalOf(desired: DesiredState): Goal {
 /** The part of a spec that `resize` carries out. */
 export function sizeOf(spec: InstanceSpec | undefined): string {
   if (spec === undefined) return "";
-  return JSON.stringify([spec.cpuCores, spec.memoryBytes, spec.disks.map(({ name, sizeBytes }) => [name, sizeBytes])]);
+  const { cpuCores, memoryBytes, disks, volumes, interfaces } = spec;
+  const plugged = volumes.length + interfaces.length === 0 ? [] : [volumes, interfaces];
+  return JSON.stringify([cpuCores, memoryBytes, disks.map(({ name, sizeBytes }) => [name, sizeBytes]), ...plugged]);
 }
 
 const DEFAULT_STOP_SECONDS = 60;

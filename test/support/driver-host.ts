@@ -63,6 +63,11 @@ export class DriverHost implements AsyncDisposable {
     return join(this.host.libvirt.directory, "instances");
   }
 
+  /** Where storage pools may be made. */
+  get poolRoot(): string {
+    return join(this.host.libvirt.directory, "pools");
+  }
+
   get probeFile(): string {
     return join(this.host.libvirt.directory, "boot-probe.json");
   }
@@ -139,6 +144,7 @@ export class DriverHost implements AsyncDisposable {
       log,
       publicNetwork: null,
       securityGroups: new Map(),
+      poolRoots: [this.poolRoot],
       probeCache: probeCacheFile(this.probeFile),
       readHostFile: (path) => readFile(path, "utf8"),
       ...this.options,

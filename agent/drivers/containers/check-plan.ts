@@ -62,6 +62,18 @@ const REFUSALS: readonly Refusal[] = [
     isAsked: ({ network }) => network?.assignPublicIp === true,
     message: "A container gets addresses of its networks only.",
   },
+  {
+    field: "spec.volumes",
+    reason: "VolumesUnsupported",
+    isAsked: ({ volumes }) => volumes.length > 0,
+    message: "A container has no disks: use spec.volumeMounts.",
+  },
+  {
+    field: "spec.interfaces",
+    reason: "InterfacesUnsupported",
+    isAsked: ({ interfaces }) => interfaces.length > 0,
+    message: "A container has the interface of its network only.",
+  },
 ];
 
 /**

@@ -3,6 +3,7 @@ import type { InstancePlan } from "../instance-driver.ts";
 import { invalid, precondition } from "../shared/refusals.ts";
 import type { HostAbilities, TypeProblem } from "./abilities.ts";
 import { commandLine } from "./domain-xml.ts";
+import { checkSpecExtras } from "./volumes/extras-check.ts";
 import { isXmlText } from "./xml.ts";
 
 /** What Linux keeps of its command line on x86, less the end. */
@@ -46,6 +47,7 @@ export function checkPlan(plan: InstancePlan): void {
   checkKernelArgs(spec);
   checkSizes(spec);
   checkLimits(spec);
+  checkSpecExtras(spec);
 }
 
 /** Refuses what this host cannot do: FAILED_PRECONDITION. */

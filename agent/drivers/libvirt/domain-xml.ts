@@ -5,6 +5,7 @@ import type { HostAbilities, MachineAbilities } from "./abilities.ts";
 import { AGENT_CHANNEL } from "./domain-facts.ts";
 import { markElement } from "./domain-mark.ts";
 import type { PreparedDisk, PreparedStorage } from "./storage/instance-storage.ts";
+import { diskElement, type ExtraDevices, interfaceElement, targetName } from "./volumes/devices.ts";
 import { buildXml, isXmlText, type XmlTree } from "./xml.ts";
 
 /** A network interface that a domain is to have. */
@@ -20,22 +21,34 @@ export interface DomainPlan {
   storage: PreparedStorage;
   abilities: HostAbilities;
   interfaces: readonly PlannedInterface[];
+  /** What it has beside its own disks and these interfaces. */
+  extras?: ExtraDevices;
 }
 
 /** What QEMU keeps of a disk's serial number. */
 const SERIAL_LENGTH = 20;
 /** How often the guest's balloon is asked for the guest's memory figures. */
 const BALLOON_PERIOD_SECONDS = 5;
+/** virtio-serial, the random number generator, the balloon. */
+const OTHER_PCI_DEVICES = 3;
+/** For devices that come while it runs. */
+const FREE_PORTS = 8;
+const NO_EXTRAS: ExtraDevices = { disks: [], interfaces: [] };
 /** All disks of an instance share what its limits allow. */
 const THROTTLE_GROUP = "fleetgraph";
 
 /** The domain of an instance. What a user wrote is in it unchanged, or was refused before (see check-plan.ts). */
-export function domainXml({ plan, storage, abilities, interfaces }: DomainPlan): string {
+export function domainXml({ plan, storage, abilities, interfaces, extras = NO_EXTRAS }: DomainPlan): string {
   const { instanceId, name, spec } = plan;
   const isMicroVm = plan.type === InstanceType.MICROVM;
   const machine = isMicroVm ? abilities.microVm : abilities.vm;
   if (machine === null) throw new TypeError(`The host has no machine for ${instanceId}.`);
   const limits = spec.limits;
+  const disks = diskElements(storage, extras, limits, isMicroVm);
+  const nics = [
+    ...interfaces.map((nic, index) => firstInterface(nic, macAddress(instanceId, index), isMicroVm)),
+    ...extras.interfaces.map((nic) => interfaceElement(nic, isMicroVm)),
+  ];
   return buildXml({
     domain: {
       "@type": abilities.accelerator,
@@ -54,18 +67,12 @@ export function domainXml({ plan, storage, abilities, interfaces }: DomainPlan):
       on_crash: "destroy",
       devices: {
         emulator: abilities.emulator,
-        ...storageDevices(storage, limits, isMicroVm),
-        interface: interfaces.map(({ network, filter }, index) => ({
-          "@type": "network",
-          mac: { "@address": macAddress(instanceId, index) },
-          source: { "@network": network },
-          model: { "@type": "virtio" },
-          filterref: filter !== null && { "@filter": filter },
-          ...bus(isMicroVm),
-        })),
+        disk: disks,
+        interface: nics,
         controller: [
           { "@type": "usb", "@model": "none" },
           { "@type": "virtio-serial", "@index": 0, ...bus(isMicroVm) },
+          ...(machine.name === "q35" ? rootPorts(disks.length + nics.length + OTHER_PCI_DEVICES + FREE_PORTS) : []),
         ],
         serial: { "@type": "pty", target: { "@type": "isa-serial", "@port": 0 } },
         console: { "@type": "pty", target: { "@type": "serial", "@port": 0 } },
@@ -79,9 +86,9 @@ export function domainXml({ plan, storage, abilities, interfaces }: DomainPlan):
   });
 }
 
-/** Always the same for an instance, so that it keeps its lease; locally administered, 40 bits of its own. */
-export function macAddress(instanceId: string, index: number): string {
-  const hash = createHash("sha256").update(`${instanceId}/${index}`).digest("hex");
+/** Always the same for an instance's interface, so that it keeps its lease; locally administered, 40 bits of its own. `which`: a number or a name. */
+export function macAddress(instanceId: string, which: number | string): string {
+  const hash = createHash("sha256").update(`${instanceId}/${which}`).digest("hex");
   return `52:${(hash.slice(0, 10).match(/../g) ?? []).join(":")}`;
 }
 
@@ -117,7 +124,23 @@ function operatingSystem(plan: InstancePlan, storage: PreparedStorage, abilities
   };
 }
 
-function storageDevices(storage: PreparedStorage, limits: ResourceLimits | undefined, isMicroVm: boolean): XmlTree {
+function firstInterface({ network, filter }: PlannedInterface, mac: string, isMicroVm: boolean): XmlTree {
+  return {
+    "@type": "network",
+    mac: { "@address": mac },
+    source: { "@network": network },
+    model: { "@type": "virtio" },
+    filterref: filter !== null && { "@filter": filter },
+    ...bus(isMicroVm),
+  };
+}
+
+/** On a q35 each device that comes while the guest runs needs a port of its own, which must be there from the beginning. */
+function rootPorts(count: number): XmlTree[] {
+  return Array.from({ length: count }, (_, index) => ({ "@type": "pci", "@index": index + 1, "@model": "pcie-root-port" }));
+}
+
+function diskElements(storage: PreparedStorage, extras: ExtraDevices, limits: ResourceLimits | undefined, isMicroVm: boolean): XmlTree[] {
   const bootOrder = [...storage.disks].sort((a, b) => Number(b.boot) - Number(a.boot));
   const disks = storage.disks.map((disk, index) => ({
     "@type": "file",
@@ -139,18 +162,14 @@ function storageDevices(storage: PreparedStorage, limits: ResourceLimits | undef
     readonly: true,
     ...bus(isMicroVm),
   };
-  return { disk: storage.seed === null ? disks : [...disks, seed] };
+  const own: XmlTree[] = storage.seed === null ? disks : [...disks, seed];
+  const place = (index: number) => ({ target: targetName(own.length + index), isMicroVm, ioTune: ioTune(limits) });
+  return [...own, ...extras.disks.map((disk, index) => diskElement(disk, place(index)))];
 }
 
 /** A guest whose disk fails or has no room left is stopped where it is, and can go on once there is room. */
 function driverOf({ format, type }: PreparedDisk): XmlTree {
   return { "@name": "qemu", "@type": format, "@error_policy": "stop", "@discard": type === "ssd" ? "unmap" : null };
-}
-
-/** vda … vdz, vdaa … */
-function targetName(index: number): string {
-  const letter = String.fromCharCode(97 + (index % 26));
-  return index < 26 ? `vd${letter}` : `${targetName(Math.floor(index / 26) - 1)}${letter}`;
 }
 
 /** The quota is for all processors of the domain together, as it is for a container. */

@@ -15,6 +15,8 @@ import { attempt } from "./driver-errors.ts";
 import type { Networks } from "./networks.ts";
 import type { SecurityGroups } from "./security-groups.ts";
 import type { InstanceStorage } from "./storage/instance-storage.ts";
+import type { ExtraDevices } from "./volumes/devices.ts";
+import type { LibvirtStorage } from "./volumes/libvirt-storage.ts";
 
 export interface InstanceMakerOptions {
   client: LibvirtClient;
@@ -24,6 +26,7 @@ export interface InstanceMakerOptions {
   storage: Pick<InstanceStorage, "prepare" | "remove" | "resize">;
   networks: Networks;
   securityGroups: SecurityGroups;
+  devices: Pick<LibvirtStorage, "check" | "withExtras" | "plugAsPlanned">;
   abilities(signal: AbortSignal): Promise<HostAbilities>;
 }
 
@@ -41,7 +44,7 @@ export class InstanceMaker {
 
   /** A domain is defined last: where it is, everything is. */
   async create(plan: InstancePlan, onActivity: (activity: string) => void, signal: AbortSignal): Promise<void> {
-    const { index, networks, securityGroups, storage } = this.#options;
+    const { index, networks, securityGroups, storage, devices } = this.#options;
     const { instanceId, spec } = plan;
     checkPlan(plan);
     const existing = await index.find({ instanceId }, signal);
@@ -62,12 +65,16 @@ export class InstanceMaker {
       const message = "Security groups stand before a network interface, and this instance has none.";
       throw precondition("SecurityGroupsUnsupported", message, { field: "spec.network.securityGroups" });
     }
+    await devices.check(plan, signal);
     try {
       const prepared = await storage.prepare(plan, onActivity, signal);
       const filter = groups === null ? null : await securityGroups.make(instanceId, groups, signal);
       const interfaces = networkNames.map((network) => ({ network, filter }));
-      const xml = domainXml({ plan, storage: prepared, abilities, interfaces });
-      await attempt("define the domain", () => this.#client.call("domainDefineXmlFlags", { xml }, { signal }));
+      const define = async (extras: ExtraDevices) => {
+        const xml = domainXml({ plan, storage: prepared, abilities, interfaces, extras });
+        await attempt("define the domain", () => this.#client.call("domainDefineXmlFlags", { xml }, { signal }));
+      };
+      await devices.withExtras(plan, define, signal);
     } catch (error) {
       // Where libvirt is away nothing can be undone; the call is repeated, or followed by `remove`.
       if (!(error instanceof FleetError && error.code === "UNAVAILABLE")) await this.#undo(instanceId);
@@ -97,16 +104,17 @@ export class InstanceMaker {
         await this.#client.call("domainSetMemoryFlags", { dom, memory, flags }, { signal });
       }
     });
+    await this.#options.devices.plugAsPlanned(domain, plan, signal);
     // There is no event for it.
     this.#options.index.drop(dom.uuid);
   }
 
-  /** Also what is half made: `domain` is null where it was not defined yet, or is gone already. */
-  async remove(instanceId: string, domain: Domain | null, signal: AbortSignal): Promise<void> {
+  /** Volumes of pools stay. Also what is half made: `domain` is null where it was not defined yet, or is gone already. */
+  async remove(instanceId: string, domain: Domain | null, signal: AbortSignal, { keepDisks } = { keepDisks: false }): Promise<void> {
     const { control, securityGroups, storage } = this.#options;
     if (domain !== null) await control.remove(domain, signal);
     await securityGroups.remove(instanceId, signal);
-    await storage.remove(instanceId, signal);
+    if (!keepDisks) await storage.remove(instanceId, signal);
   }
 
   /** FAILED_PRECONDITION TransientDomain; CONFLICT AlreadyManaged where another instance's mark is on it. */

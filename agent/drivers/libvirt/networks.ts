@@ -20,7 +20,9 @@ const NO_NETWORK = "none";
 /** Where libvirt's own default network is, and the first that is tried. */
 const FIRST_SUBNET = 122;
 const SUBNETS = 256;
-const FIELD = "spec.network.networkId";
+/** Where an instance's specification says it. */
+const PLACE = "spec.network";
+const FIELD = `${PLACE}.networkId`;
 
 /** The networks that interfaces are put on: libvirt's, by their names. */
 export class Networks {
@@ -35,23 +37,21 @@ export class Networks {
 
   /**
    * The names of the networks for an instance's interfaces, in their order. Makes the default network where it is asked for and missing;
-   * nothing else. FAILED_PRECONDITION NetworkNotFound, SubnetNotFound, NoPublicNetwork or NetworksUnsupported.
+   * nothing else. FAILED_PRECONDITION NetworkNotFound, SubnetNotFound, NoPublicNetwork or NetworksUnsupported. `place`: what errors name.
    */
-  async choose(spec: NetworkSpec | undefined, signal: AbortSignal): Promise<string[]> {
+  async choose(spec: NetworkSpec | undefined, signal: AbortSignal, place = PLACE): Promise<string[]> {
     const networkId = spec?.networkId || DEFAULT_NETWORK;
     const subnetId = spec?.subnetId ?? "";
     const chosen: string[] = [];
     if (networkId !== NO_NETWORK) {
       if (networkId === DEFAULT_NETWORK) await this.#ensureDefault(signal);
-      const facts = await this.#facts(networkId, FIELD, signal);
-      if (subnetId !== "") checkSubnet(subnetId, facts);
+      const facts = await this.#facts(networkId, `${place}.networkId`, signal);
+      if (subnetId !== "") checkSubnet(subnetId, facts, `${place}.subnetId`);
       chosen.push(networkId);
     } else if (subnetId !== "") {
-      throw precondition(
-        "SubnetNotFound",
-        `Without a network there is no subnet ${subnetId}: leave spec.network.subnetId out.`,
-        SUBNET_FIELD,
-      );
+      throw precondition("SubnetNotFound", `Without a network there is no subnet ${subnetId}: leave ${place}.subnetId out.`, {
+        field: `${place}.subnetId`,
+      });
     }
     if (spec?.assignPublicIp) chosen.push(await this.#public(signal));
     return chosen;
@@ -161,17 +161,16 @@ export class Networks {
 }
 
 const MAKE_MS = 60_000;
-const SUBNET_FIELD = { field: "spec.network.subnetId" };
 
-function checkSubnet(subnetId: string, { name, subnets }: NetworkFacts): void {
+function checkSubnet(subnetId: string, { name, subnets }: NetworkFacts, field: string): void {
   const wanted = canonicalSubnet(subnetId);
   if (wanted === null) {
-    throw invalid("SubnetInvalid", SUBNET_FIELD.field, `${JSON.stringify(subnetId)} is no subnet: write it as 192.168.122.0/24.`);
+    throw invalid("SubnetInvalid", field, `${JSON.stringify(subnetId)} is no subnet: write it as 192.168.122.0/24.`);
   }
   if (subnets.includes(wanted)) return;
   const there = subnets.length === 0 ? "which names no subnets of its own" : `which has ${subnets.join(", ")}`;
   const message = `The subnet ${subnetId} is not one of the network ${JSON.stringify(name)}, ${there}.`;
-  throw precondition("SubnetNotFound", message, { ...SUBNET_FIELD, subnets });
+  throw precondition("SubnetNotFound", message, { field, subnets });
 }
 
 function notStarted(name: string, error: unknown) {

@@ -22,7 +22,9 @@ export interface ChosenGroups {
 
 const OWN = "fleetgraph-";
 const GROUP = `${OWN}sg-`;
-const FIELD = "spec.network.securityGroups";
+/** Where an instance's specification says them. */
+const PLACE = "spec.network";
+const FIELD = `${PLACE}.securityGroups`;
 /** Without these, bridged packets do not see the rules. */
 const BRIDGE_SWITCHES = ["iptables", "ip6tables"].map((name) => `/proc/sys/net/bridge/bridge-nf-call-${name}`);
 
@@ -38,8 +40,8 @@ export class SecurityGroups {
     this.#client = options.client;
   }
 
-  /** Null: none are asked for. FAILED_PRECONDITION SecurityGroupNotFound or SecurityGroupsUnsupported. Makes nothing. */
-  async choose(names: readonly string[], signal: AbortSignal): Promise<ChosenGroups | null> {
+  /** Null: none are asked for. FAILED_PRECONDITION SecurityGroupNotFound or SecurityGroupsUnsupported. Makes nothing. `place`: what errors name. */
+  async choose(names: readonly string[], signal: AbortSignal, place = PLACE): Promise<ChosenGroups | null> {
     if (names.length === 0) return null;
     const filters = await this.#filters(signal);
     const configured = names.filter((name) => this.#options.groups.has(name));
@@ -50,7 +52,7 @@ export class SecurityGroups {
       const groups = [...this.#options.groups.keys(), ...known].sort();
       const there = groups.length === 0 ? "it has none" : `it has ${groups.join(", ")}`;
       throw precondition("SecurityGroupNotFound", `This host has no security group ${JSON.stringify(name)}; ${there}.`, {
-        field: FIELD,
+        field: `${place}.securityGroups`,
         groups,
       });
     }
@@ -58,8 +60,8 @@ export class SecurityGroups {
     return { configured: [...new Set(configured)], host: [...new Set(host)] };
   }
 
-  /** Makes the instance's filter and those that it refers to; gives its name. */
-  async make(instanceId: string, chosen: ChosenGroups, signal: AbortSignal): Promise<string> {
+  /** Makes the filter and those that it refers to; gives its name. `owner`: the instance's id, or that, a dot and the name of one more interface. */
+  async make(owner: string, chosen: ChosenGroups, signal: AbortSignal): Promise<string> {
     return await this.#alone(async () => {
       const filters = await this.#filters(signal);
       for (const group of chosen.configured) await this.#defineGroup(group, filters, signal);
@@ -69,15 +71,22 @@ export class SecurityGroups {
         dropsTheRest: chosen.configured.length > 0,
         allowsOut: !rules.some(({ direction }) => direction === "out"),
       };
-      const name = filterName(instanceId);
+      const name = filterName(owner);
       await this.#define(name, instanceFilterXml(name, filters.get(name) ?? null, filter), signal);
       return name;
     });
   }
 
-  /** Removes the instance's filter, and those of groups that no other instance has. The domain must be gone. */
+  /** Removes all filters of the instance, and those of groups that no other instance has. The domain must be gone. */
   async remove(instanceId: string, signal: AbortSignal): Promise<void> {
-    const name = filterName(instanceId);
+    const listed = await orNull(this.#client.call("connectListAllNwfilters", {}, { signal }), "NO_SUPPORT");
+    const own = listed?.filters.filter(({ name }) => name === filterName(instanceId) || name.startsWith(`${filterName(instanceId)}.`));
+    for (const { name } of own ?? []) await this.removeOne(name.slice(OWN.length), signal);
+  }
+
+  /** Removes one filter, as `make` made it. No interface may refer to it any more. */
+  async removeOne(owner: string, signal: AbortSignal): Promise<void> {
+    const name = filterName(owner);
     const lookUp = () => this.#client.call("nwfilterLookupByName", { name }, { signal });
     const found = await orNull(lookUp(), "NO_NWFILTER", "NO_SUPPORT");
     if (found === null) return;
@@ -162,8 +171,8 @@ export class SecurityGroups {
 }
 
 /** "fleetgraph-inst-…" */
-export function filterName(instanceId: string): string {
-  return OWN + instanceId;
+export function filterName(owner: string): string {
+  return OWN + owner;
 }
 
 function groupsUnsupported(message: string) {

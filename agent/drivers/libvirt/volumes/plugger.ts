@@ -1,0 +1,209 @@
+import type { FleetError } from "../../../../platform/errors/fleet-error.ts";
+import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { PluggedDevice } from "../../../../schema/generated/proto/hypervisor/v1/storage.ts";
+import type { LibvirtClient } from "../../../libvirt/client.ts";
+import { LibvirtError } from "../../../libvirt/errors.ts";
+import { AFFECT, DOMAIN_XML } from "../../../libvirt/values.ts";
+import { precondition } from "../../shared/refusals.ts";
+import type { Domain } from "../domain-index.ts";
+import { isActive } from "../domain-state.ts";
+import { attempt, driverError } from "../driver-errors.ts";
+import type { Networks } from "../networks.ts";
+import { buildXml, type XmlTree } from "../xml.ts";
+import { diskElement, type ExtraDevices, freeTarget, interfaceElement, type PresentDevices, readDevices } from "./devices.ts";
+import type { Extras } from "./extras.ts";
+import { checkSerials, type WantedExtras } from "./extras-check.ts";
+import { isNothing, type PlugPlan, planPlug } from "./plug-plan.ts";
+import { awaitRemoval } from "./removal-wait.ts";
+
+export interface PluggerOptions {
+  client: LibvirtClient;
+  extras: Extras;
+  networks: Networks;
+}
+
+/** What a domain has and is to have, in its definition and, while it runs, now. */
+interface Views {
+  config: PresentDevices;
+  live: PresentDevices | null;
+}
+
+/** For the guest to let go of a device. */
+const REMOVAL_MS = 30_000;
+
+/** Makes the extra devices of a domain what they are to be. Each step may be repeated after a crash. */
+export class Plugger {
+  readonly #options: PluggerOptions;
+  readonly #client: LibvirtClient;
+
+  constructor(options: PluggerOptions) {
+    this.#options = options;
+    this.#client = options.client;
+  }
+
+  /** `instanceId`: whose they are. */
+  async plug(domain: Domain, instanceId: string, wanted: WantedExtras, signal: AbortSignal): Promise<PluggedDevice[]> {
+    const { extras } = this.#options;
+    const views = await this.#views(domain, signal);
+    checkSerials(views.config.serials, wanted);
+    const present = views.live === null ? [views.config] : [views.config, views.live];
+    const owner = { instanceId, domainUuid: domain.dom.uuid, present };
+    const work = (devices: ExtraDevices) => this.#apply(domain, instanceId, views, wanted, devices, signal);
+    await extras.use(wanted, owner, work, signal);
+    return await this.#told(domain, wanted, signal);
+  }
+
+  /** What a stopped domain has of them. */
+  async defined({ dom }: Domain, signal: AbortSignal): Promise<PresentDevices> {
+    return await this.#read(dom, DOMAIN_XML.INACTIVE, signal);
+  }
+
+  async #apply(
+    domain: Domain,
+    instanceId: string,
+    { config, live }: Views,
+    wanted: WantedExtras,
+    devices: ExtraDevices,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { extras, networks } = this.#options;
+    const plans = { config: planPlug(config, devices), live: live === null ? null : planPlug(live, devices) };
+    this.#checkPossible(domain, plans.config, plans.live);
+    await extras.makeFilters(wanted, instanceId, signal);
+    if (live !== null)
+      await networks.start(
+        devices.interfaces.map(({ network }) => network),
+        signal,
+      );
+    // The guest first: what it does not let go of stays in the definition, too.
+    for (const alias of plans.live?.detach ?? []) await this.#detachLive(domain, alias, signal);
+    for (const alias of plans.config.detach) await this.#detach(domain, alias, AFFECT.CONFIG, signal);
+    await this.#attachAll(domain, plans.config, plans.live, signal);
+    const kept = new Set(wanted.interfaces.filter(({ network }) => (network?.securityGroups.length ?? 0) > 0).map(({ name }) => name));
+    const before = [config, ...(live === null ? [] : [live])].flatMap(({ interfaces }) => interfaces);
+    const gone = new Set(before.filter(({ name, filter }) => filter !== null && !kept.has(name)).map(({ name }) => name));
+    await extras.removeFilters([...gone], instanceId, signal);
+  }
+
+  /** Before anything is changed. */
+  #checkPossible({ facts, saved }: Domain, config: PlugPlan, live: PlugPlan | null): void {
+    if (live !== null && !isNothing(live) && facts.type === InstanceType.MICROVM) {
+      throw precondition("HotPlugUnsupported", "A microVM takes and gives no devices while it runs: stop it first.");
+    }
+    if (saved && !isNothing(config)) {
+      throw precondition(
+        "InstanceSaved",
+        "The instance is saved to disk with the devices that it had: resume it, or start it anew, first.",
+      );
+    }
+  }
+
+  async #attachAll(domain: Domain, config: PlugPlan, live: PlugPlan | null, signal: AbortSignal): Promise<void> {
+    const { dom, facts } = domain;
+    const isMicroVm = facts.type === InstanceType.MICROVM;
+    const flagsOf = (inConfig: boolean, inLive: boolean) => (inConfig ? AFFECT.CONFIG : 0) | (inLive ? AFFECT.LIVE : 0);
+    const both = <T extends { name: string }>(a: readonly T[], b: readonly T[]) => [
+      ...a,
+      ...b.filter(({ name }) => !a.some((one) => one.name === name)),
+    ];
+    const has = (list: readonly { name: string }[], name: string) => list.some((one) => one.name === name);
+    for (const disk of both(config.disks, live?.disks ?? [])) {
+      const flags = flagsOf(has(config.disks, disk.name), has(live?.disks ?? [], disk.name));
+      // Seen anew for each: the one before has taken a name.
+      const views = await this.#views(domain, signal);
+      const there = [...views.config.disks, ...(views.live?.disks ?? [])].find(({ name }) => name === disk.name)?.target;
+      const target = there ?? freeTarget(new Set([...views.config.targets, ...(views.live?.targets ?? [])]));
+      const xml = { disk: diskElement(disk, { target, isMicroVm, ioTune: views.config.ioTune }) };
+      await this.#attach(dom, `attach the volume ${disk.name}`, xml, flags, signal);
+    }
+    for (const nic of both(config.interfaces, live?.interfaces ?? [])) {
+      const flags = flagsOf(has(config.interfaces, nic.name), has(live?.interfaces ?? [], nic.name));
+      await this.#attach(dom, `attach the interface ${nic.name}`, { interface: interfaceElement(nic, isMicroVm) }, flags, signal);
+    }
+  }
+
+  async #attach(dom: Domain["dom"], task: string, tree: XmlTree, flags: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#client.call("domainAttachDeviceFlags", { dom, xml: buildXml(tree), flags }, { signal });
+    } catch (error) {
+      throw attachError(error, task);
+    }
+  }
+
+  /** FAILED_PRECONDITION DeviceBusy where the guest does not let go of it in time. */
+  async #detachLive(domain: Domain, alias: string, signal: AbortSignal): Promise<void> {
+    const { dom } = domain;
+    using removal = awaitRemoval(this.#client, dom.uuid, alias);
+    try {
+      await this.#client.call("domainDetachDeviceAlias", { dom, alias, flags: AFFECT.LIVE }, { signal, timeoutMs: REMOVAL_MS });
+    } catch (error) {
+      if (!(error instanceof LibvirtError)) throw driverError(error, `detach ${alias}`);
+      if (!(await this.#hasLive(domain, alias, signal))) return;
+      // It was asked for before, and the guest has not answered yet.
+      if (!/in the process of unplug/i.test(error.message)) {
+        throw /rejected by the guest/i.test(error.message) ? deviceBusy(alias, "refused to") : driverError(error, `detach ${alias}`);
+      }
+    }
+    // libvirt itself waits a little; mostly it is gone by now.
+    if (!(await this.#hasLive(domain, alias, signal))) return;
+    const told = await removal.within(REMOVAL_MS, signal);
+    if (told === "removed" || !(await this.#hasLive(domain, alias, signal))) return;
+    throw deviceBusy(alias, told === "refused" ? "refused to" : "did not");
+  }
+
+  async #detach({ dom }: Domain, alias: string, flags: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#client.call("domainDetachDeviceAlias", { dom, alias, flags }, { signal });
+    } catch (error) {
+      if (!LibvirtError.isCode(error, "DEVICE_MISSING")) throw driverError(error, `detach ${alias}`);
+    }
+  }
+
+  async #hasLive({ dom }: Domain, alias: string, signal: AbortSignal): Promise<boolean> {
+    const { xml } = await attempt("read the domain", () => this.#client.call("domainGetXmlDesc", { dom }, { signal }));
+    const { detach } = planPlug(readDevices(xml), { disks: [], interfaces: [] });
+    return detach.includes(alias);
+  }
+
+  async #told(domain: Domain, { volumes, interfaces }: WantedExtras, signal: AbortSignal): Promise<PluggedDevice[]> {
+    const views = await this.#views(domain, signal);
+    const now = views.live ?? views.config;
+    return [
+      ...volumes.map(({ name }) => ({ name, native: now.disks.find((disk) => disk.name === name)?.target ?? "" })),
+      ...interfaces.map(({ name }) => ({ name, native: now.interfaces.find((nic) => nic.name === name)?.mac ?? "" })),
+    ];
+  }
+
+  async #views({ dom, state }: Domain, signal: AbortSignal): Promise<Views> {
+    const config = await this.#read(dom, DOMAIN_XML.INACTIVE, signal);
+    return { config, live: isActive(state) ? await this.#read(dom, 0, signal) : null };
+  }
+
+  async #read(dom: Domain["dom"], flags: number, signal: AbortSignal): Promise<PresentDevices> {
+    return readDevices((await attempt("read the domain", () => this.#client.call("domainGetXmlDesc", { dom, flags }, { signal }))).xml);
+  }
+}
+
+function attachError(error: unknown, task: string): FleetError {
+  const refused = driverError(error, task);
+  if (/no more available pci slots|no free (pci )?(slot|address)|no available.*(pci|slot)/i.test(refused.message)) {
+    const message = "The machine of this guest has no free slot left for a device while it runs: stop it, and attach it then.";
+    return precondition("NoFreeSlot", message);
+  }
+  if (/duplicate (device )?id|duplicate node/i.test(refused.message)) {
+    const message = `libvirt ended while it attached the device, and knows less of this guest than the guest has: restart the instance. (${refused.message})`;
+    return precondition("DeviceLost", message);
+  }
+  return refused;
+}
+
+function deviceBusy(alias: string, how: string): FleetError {
+  const name = alias.replace(/^ua-[a-z]+-/, "");
+  return precondition(
+    "DeviceBusy",
+    `The guest ${how} let go of ${name} in ${REMOVAL_MS / 1000} s: unmount it there, and see that the guest runs.`,
+    {
+      device: name,
+    },
+  );
+}
