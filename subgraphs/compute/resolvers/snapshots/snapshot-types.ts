@@ -83,7 +83,7 @@ export class CreateSnapshotInput {
   clientRequestId?: string | null;
 }
 
-@InputType("OneSnapshotInput", { isAbstract: true })
+@InputType()
 abstract class OneSnapshotInput {
   @Field(() => ID)
   instanceId!: string;
@@ -101,7 +101,7 @@ export class RevertSnapshotInput extends OneSnapshotInput {}
 @InputType("DeleteSnapshotInput")
 export class DeleteSnapshotInput extends OneSnapshotInput {}
 
-@ObjectType("SnapshotTaskPayload", { isAbstract: true, simpleResolvers: true })
+@ObjectType()
 abstract class SnapshotTaskPayload {
   @Field(() => TaskObject, { description: "Its events tell the end." })
   task!: TaskObject;
