@@ -57,9 +57,13 @@ export class MigrationHosts {
     }
   }
 
-  /** Ends it at the source, which runs the guest. One that stands still there all the same is brought back by its agent. */
+  /**
+   * Ends it at the source, which runs the guest. One that stands still there all the same is brought back by its agent. Where nobody knows whether
+   * the target runs it, which is so only of an instance that is to be deleted, it stays as it is.
+   */
   async endAtSource(state: MigrationCheckpoint, how: Return): Promise<void> {
-    const { sourceNodeId, sourceGeneration: generation } = state;
+    const { sourceNodeId, sourceGeneration: generation, finishAsked } = state;
+    if (how.targetUnsure && finishAsked) return;
     const end = { generation, cookie: "", cancelled: true };
     try {
       if (await this.#parts.agents.confirm(this.#ctx, sourceNodeId, this.attempt(state), end)) return;
