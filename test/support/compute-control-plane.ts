@@ -204,7 +204,9 @@ export class ComputeControlPlane implements AsyncDisposable {
         sampleInstances: (request) => agent.sampleInstances(request),
       }),
       agent.images.service(),
+      agent.migrations.service(),
       agent.storage.service(),
+      agent.snapshots.service(),
       grpcService(ConsoleAgentServiceDefinition, {
         openConsole: (request) => agent.consoles.openConsole(request),
         listConsoles: (request) => agent.consoles.listConsoles(request),

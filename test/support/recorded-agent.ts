@@ -13,6 +13,8 @@ import {
 } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { RecordedConsoles } from "./recorded-consoles.ts";
 import { RecordedImages } from "./recorded-images.ts";
+import { RecordedMigrations } from "./recorded-migrations.ts";
+import { RecordedSnapshots } from "./recorded-snapshots.ts";
 import { RecordedStorage } from "./recorded-storage.ts";
 
 /** How an agent reaches the control plane, and is reached. */
@@ -44,7 +46,9 @@ export class RecordedAgent {
   readonly host = new Map<string, Native>();
   readonly images = new RecordedImages();
   readonly consoles = new RecordedConsoles();
+  readonly migrations = new RecordedMigrations(this);
   readonly storage = new RecordedStorage();
+  readonly snapshots = new RecordedSnapshots();
   /** Answers instead of carrying out; null: as it does by itself. */
   onApply: ((request: ApplyInstanceRequest) => void) | null = null;
   /** True: what it is told is kept, and not carried out before it is false again. */
@@ -80,9 +84,15 @@ export class RecordedAgent {
   /** As SIGKILL does: what was not reported is lost, what is on its disk and on the host is not. */
   async kill(): Promise<void> {
     this.#running = false;
+    this.migrations.killed();
     this.#queue = [];
     await this.#server?.stop(0);
     await this.#reporting;
+  }
+
+  /** Whether it was ever told what the instance is to be. */
+  knows(instanceId: string): boolean {
+    return this.#store.has(instanceId);
   }
 
   loseDisk(): void {
