@@ -5,8 +5,8 @@ import { ConsoleSession } from "../../../../agent/terminal/console-session.ts";
 import { CONSOLE_LIMITS, type ConsoleLimits } from "../../../../agent/terminal/limits.ts";
 import { createLogger } from "../../../../platform/observability/log.ts";
 import { ConsoleEnd } from "../../../../schema/generated/proto/hypervisor/v1/consoles.ts";
-import { ConsoleViewer } from "../../../support/console-viewer.ts";
 import { FakeTerminal } from "../../../support/fake-terminal.ts";
+import { FrameViewer } from "../../../support/frame-viewer.ts";
 import { until } from "../../../support/until.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
@@ -28,7 +28,7 @@ function started(limits: Partial<ConsoleLimits> = {}, terminal = new FakeTermina
     onEnded: () => undefined,
   });
   open.push(session);
-  const watch = (offset = -1) => new ConsoleViewer(session.follow(offset, soon()));
+  const watch = (offset = -1) => new FrameViewer(session.follow(offset, soon()));
   const type = (writerKey: string, data: string, sequence = 0, takeOver = false) =>
     session.type({ writerKey, subject: `${writerKey}-subject`, data: Buffer.from(data), sequence, takeOver }, soon());
   return { session, terminal, watch, type };
@@ -223,7 +223,7 @@ test("one that nobody watches ends; one that is watched does not", async () => {
 test("a viewer leaves with its call, and makes place for another", async () => {
   const { session } = started({ viewers: 1, idleMs: 50 });
   const call = new AbortController();
-  const viewer = new ConsoleViewer(session.follow(-1, call.signal));
+  const viewer = new FrameViewer(session.follow(-1, call.signal));
   await viewer.next();
   await expect(session.follow(-1, soon()).next()).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "TooManyViewers" });
   const waiting = viewer.next();

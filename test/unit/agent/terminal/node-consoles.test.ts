@@ -7,8 +7,8 @@ import { readConsoleSessionId } from "../../../../platform/console-session-id.ts
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import { createLogger } from "../../../../platform/observability/log.ts";
 import { ConsoleEnd, ConsoleKind } from "../../../../schema/generated/proto/hypervisor/v1/consoles.ts";
-import { ConsoleViewer } from "../../../support/console-viewer.ts";
 import { FakeTerminal } from "../../../support/fake-terminal.ts";
+import { FrameViewer } from "../../../support/frame-viewer.ts";
 import { until } from "../../../support/until.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
@@ -61,7 +61,7 @@ test("a session that ended is known for a while, and the next one is another", a
   expect(await consoles.closeSession(id, "bob")).toMatchObject({ ended: ConsoleEnd.CLOSED });
   expect(terminals[0]?.disposed).toBe(true);
   expect(consoles.list("")).toEqual([]);
-  const viewer = new ConsoleViewer(consoles.follow(id, -1, AbortSignal.timeout(10_000)));
+  const viewer = new FrameViewer(consoles.follow(id, -1, AbortSignal.timeout(10_000)));
   expect(await viewer.over()).toMatchObject({ message: "bob closed the console." });
   expect((await consoles.openInstance("inst-1", asked("ann"))).id).not.toBe(id);
   const known = () => {
@@ -98,7 +98,7 @@ test("what cannot be opened is refused by its name, and takes no place", async (
 test("all end with the agent", async () => {
   const { consoles, terminals } = started();
   const { id } = await consoles.openInstance("inst-1", asked("ann"));
-  const viewer = new ConsoleViewer(consoles.follow(id, -1, AbortSignal.timeout(10_000)));
+  const viewer = new FrameViewer(consoles.follow(id, -1, AbortSignal.timeout(10_000)));
   await viewer.next();
   await consoles.stop();
   expect(await viewer.over()).toMatchObject({ session: { ended: ConsoleEnd.LOST } });
