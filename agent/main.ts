@@ -1,13 +1,14 @@
 import os from "node:os";
 import { FleetError } from "../platform/errors/fleet-error.ts";
 import { authenticateByCertificate } from "../platform/grpc/authenticate.ts";
+import { ChannelPool } from "../platform/grpc/channel-pool.ts";
 import { formatHostPort } from "../platform/grpc/listen-address.ts";
 import { createGrpcServer, type GrpcServer } from "../platform/grpc/server.ts";
 import { ServerTls } from "../platform/grpc/server-tls.ts";
 import type { Logger } from "../platform/observability/log.ts";
 import { Metrics } from "../platform/observability/metrics.ts";
 import { readOnlyCa } from "../platform/tls/certificate-authority.ts";
-import { makePrivateDir } from "../platform/tls/certificate-files.ts";
+import { type KeyPair, makePrivateDir } from "../platform/tls/certificate-files.ts";
 import { AgentNode } from "./agent-node.ts";
 import type { CommandHandlers } from "./control-plane/commands.ts";
 import { ControlPlaneConnection } from "./control-plane/connection.ts";
@@ -17,6 +18,8 @@ import { agentService } from "./grpc/agent-service.ts";
 import { consoleAgentService } from "./grpc/console-agent-service.ts";
 import { imageAgentService } from "./grpc/image-agent-service.ts";
 import { instanceAgentService } from "./grpc/instance-agent-service.ts";
+import { migrationAgentService } from "./grpc/migration-agent-service.ts";
+import { migrationTunnelService } from "./grpc/migration-tunnel-service.ts";
 import { snapshotAgentService } from "./grpc/snapshot-agent-service.ts";
 import { storageAgentService } from "./grpc/storage-agent-service.ts";
 import type { HostChannel } from "./host/host-channel.ts";
@@ -27,6 +30,7 @@ import { CertificateRenewal } from "./identity/renewal.ts";
 import { LOCAL_NODE, StateFile } from "./identity/state-file.ts";
 import { lockState } from "./identity/state-lock.ts";
 import type { InstanceSettings } from "./instances/node-instances.ts";
+import { anyMigrations } from "./migration/migration-drivers.ts";
 import { openShell } from "./terminal/shell.ts";
 
 export interface AgentOptions {
@@ -95,11 +99,19 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
   const nodes: AgentNode[] = [];
   const findNode = (nodeId: string) => nodes.find((node) => node.nodeId === nodeId) ?? null;
   const tls = serverTls(credentials);
+  const { caPem } = credentials;
+  let pair: KeyPair = credentials;
+  const peers = new ChannelPool({ credentials: () => ({ ...pair, caPem }) });
   const server = agentServer(options, credentials, tls);
   server.addAll([
     agentService((nodeId) => findNode(nodeId)?.host ?? null),
     instanceAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     snapshotAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
+    migrationAgentService((nodeId) => findNode(nodeId)?.instances ?? null, peers),
+    migrationTunnelService(
+      (...ticket) => anyMigrations(instances.drivers).accept(...ticket),
+      authenticateByCertificate(readOnlyCa(caPem), ["agent"]),
+    ),
     storageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     imageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     consoleAgentService((nodeId) => findNode(nodeId)?.consoles ?? null),
@@ -120,6 +132,8 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
     save: (renewed) => saveCredentials(stateDir, renewed),
     onRenewed: (renewed) => {
       tls.replace(renewed);
+      pair = renewed;
+      peers.renew();
       connection.replaceCertificate(renewed);
     },
     log,
@@ -147,6 +161,7 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
       stopping.abort(new DOMException("The agent is stopping.", "AbortError"));
       await server.stop(STOP_GRACE_MS);
       await work;
+      peers.close();
       connection.close();
       await unlock();
     })();

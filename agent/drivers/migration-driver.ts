@@ -1,5 +1,7 @@
 import type { Duplex } from "node:stream";
 import type {
+  BeginSourceRequest,
+  BeginSourceResponse,
   CheckDestinationRequest,
   CheckDestinationResponse,
   ConfirmSourceRequest,
@@ -14,22 +16,29 @@ import type {
   PrepareDestinationRequest,
   PrepareDestinationResponse,
 } from "../../schema/generated/proto/hypervisor/v1/migration.ts";
-import type { Ref } from "./instance-driver.ts";
+import type { InstancePlan } from "./instance-driver.ts";
 
-/** Connects one channel of a migration with the destination's agent. */
-export type DialTunnel = (channel: "memory" | "disks", signal: AbortSignal) => Promise<Duplex>;
+export type MigrationChannel = "memory" | "disks";
 
-/** Live migration. Steps, their order and their errors as in migration.proto. */
+/** Carries one connection of the guest's hypervisor to the destination, until both directions have ended. Throws where it breaks. */
+export type CarryConnection = (channel: MigrationChannel, connection: Duplex, signal: AbortSignal) => Promise<void>;
+
+/**
+ * Live migration. Steps, their order and their errors as in migration.proto. What an attempt ties to a connection or a process is lost with
+ * this agent; what is left then is put in order before anything else is answered about the instance.
+ */
 export interface MigrationDriver {
-  describe(ref: Ref, signal: AbortSignal): Promise<DescribeSourceResponse>;
+  describe(plan: InstancePlan, signal: AbortSignal): Promise<DescribeSourceResponse>;
   check(request: CheckDestinationRequest, signal: AbortSignal): Promise<CheckDestinationResponse>;
+  /** `onEnded` is called once, when this side's part in the attempt is over, however it ended. */
+  begin(request: BeginSourceRequest, onEnded: () => void, signal: AbortSignal): Promise<BeginSourceResponse>;
   prepare(request: PrepareDestinationRequest, signal: AbortSignal): Promise<PrepareDestinationResponse>;
   /** A connection to what waits for the guest here. Throws UNAUTHENTICATED where the ticket is not that of a prepared migration. */
   accept(migrationId: string, ticket: string, channel: string): Promise<Duplex>;
-  /** Gives the cookie for `finish`. */
+  /** Gives the cookie for `finish`. Whatever it throws, the guest runs on here, or does as soon as libvirt answers again. */
   perform(
     request: PerformSourceRequest,
-    dial: DialTunnel,
+    carry: CarryConnection,
     onProgress: (progress: MigrationProgress) => void,
     signal: AbortSignal,
   ): Promise<string>;

@@ -145,6 +145,12 @@ export class InstanceKeeper {
     throw new FleetError("FAILED_PRECONDITION", "The host has nothing of the instance.", { reason: "InstanceMissing" });
   }
 
+  /** Whether there is a record of it: also of one that is being removed. */
+  holds(instanceId: string): boolean {
+    const record = this.#workers.get(instanceId)?.cell.record ?? null;
+    return record !== null;
+  }
+
   /** All that the node has. `tombstones`: those removed whose end is to be told, too. */
   observations(tombstones: readonly Tombstone[]): InstanceObservation[] {
     const managed = [...this.#workers.values()].flatMap((worker) => worker.observation() ?? []);

@@ -94,7 +94,8 @@ function markOf({ desired }: InstanceRecord): InstanceMark {
   return { instanceId, nodeId, generation };
 }
 
-function planOf(record: InstanceRecord): InstancePlan {
+/** Throws INVALID_ARGUMENT for a record without a specification. */
+export function planOf(record: InstanceRecord): InstancePlan {
   const { name, type, spec, metadata } = record.desired;
   if (spec === undefined) throw new FleetError("INVALID_ARGUMENT", "It is not said what the instance is.", { details: { field: "spec" } });
   return { ...markOf(record), name, type, spec, labels: metadata?.labels ?? {}, annotations: metadata?.annotations ?? {} };

@@ -119,6 +119,13 @@ export class LibvirtClient {
     });
   }
 
+  /**
+   * A connection of the caller's own, for what the daemon ties to one; it is not opened again, and ends with the client. The caller closes it.
+   */
+  async openConnection(options: CallOptions = {}): Promise<LibvirtConnection> {
+    return await this.#untilSent(options, (_connection, end) => this.#own.openKept(this.#keepalive, end, this.#orClosing(options.signal)));
+  }
+
   /** Called in order, while there is a connection. A listener that throws is logged. */
   on<E extends EventName>(event: E, listener: EventListener<E>): Unsubscribe {
     return this.#events.add(event, listener);

@@ -32,6 +32,7 @@ export class OwnConnections {
   readonly #connect: Connect;
   readonly #calls = new Set<LibvirtConnection>();
   readonly #streams = new Set<LibvirtConnection>();
+  readonly #kept = new Set<LibvirtConnection>();
   readonly #turns: Turns;
   readonly #maxStreams: number;
   readonly #spacingMs: number;
@@ -91,12 +92,18 @@ export class OwnConnections {
     return await connection.openStream(procedure, args, remaining(end, signal));
   }
 
+  /** For as long as its caller wants it. */
+  async openKept(keepalive: KeepaliveLimits, end: number, signal: AbortSignal): Promise<LibvirtConnection> {
+    if (this.#kept.size >= this.#maxStreams) throw overloaded();
+    return await this.#open(this.#kept, keepalive, end, signal);
+  }
+
   endStreams(reason: Error): void {
     for (const connection of this.#streams) void connection.close(reason);
   }
 
   async close(reason: Error): Promise<void> {
-    await Promise.all([...this.#calls, ...this.#streams].map((connection) => connection.close(reason)));
+    await Promise.all([...this.#calls, ...this.#streams, ...this.#kept].map((connection) => connection.close(reason)));
   }
 
   async #spaced(signal: AbortSignal): Promise<void> {

@@ -43,8 +43,13 @@ type WithFleetContext<Method> = Method extends (request: infer Request, context:
   ? (request: Request, context: FleetContext) => Answer
   : never;
 
+/** What a service has instead of its server's. */
+export interface ServiceOptions {
+  authenticate?: Authenticate;
+}
+
 /** A service with its methods, for lists of services of several kinds; made by `grpcService`, which checks that they fit. */
-export type GrpcService = readonly [definition: TsProtoServiceDefinition, implementation: object];
+export type GrpcService = readonly [definition: TsProtoServiceDefinition, implementation: object, options?: ServiceOptions];
 
 export interface GrpcServer {
   /** Adds a service, before `listen`. */
@@ -65,8 +70,9 @@ export interface GrpcServer {
 export function grpcService<Service extends TsProtoServiceDefinition>(
   definition: Service,
   implementation: FleetServiceImplementation<Service>,
+  options: ServiceOptions = {},
 ): GrpcService {
-  return [definition, implementation];
+  return [definition, implementation, options];
 }
 
 const MIB = 1024 * 1024;
@@ -108,9 +114,10 @@ class FleetGrpcServer implements GrpcServer {
   }
 
   addAll(services: Iterable<GrpcService>): void {
-    for (const [definition, implementation] of services) {
+    for (const [definition, implementation, own] of services) {
       this.#services.push(definition.fullName);
-      const handlers = this.#handlers(definition, implementation as Record<string, (request: unknown, context: unknown) => unknown>);
+      const methods = implementation as Record<string, (request: unknown, context: unknown) => unknown>;
+      const handlers = this.#handlers(definition, methods, { ...this.#environment, ...own });
       this.#server.add(withSafeMessages(definition, this.#options.log), handlers as ServiceImplementation<TsProtoServiceDefinition>);
     }
   }
@@ -157,7 +164,11 @@ class FleetGrpcServer implements GrpcServer {
     this.#server.forceShutdown();
   }
 
-  #handlers(definition: TsProtoServiceDefinition, implementation: Record<string, (request: unknown, context: unknown) => unknown>) {
+  #handlers(
+    definition: TsProtoServiceDefinition,
+    implementation: Record<string, (request: unknown, context: unknown) => unknown>,
+    environment: HandlerEnvironment,
+  ) {
     const handlers: Record<string, (request: unknown, context: CallContext) => unknown> = {};
     for (const [name, { name: method, requestStream, responseStream }] of Object.entries(definition.methods)) {
       const bound = implementation[name]?.bind(implementation);
@@ -165,11 +176,11 @@ class FleetGrpcServer implements GrpcServer {
       const path = `/${definition.fullName}/${method}`;
       const handled = { path, requestStream, metrics: new MethodMetrics(this.#options.metrics, definition.fullName, method) };
       if (responseStream) {
-        handlers[name] = handleStream(this.#environment, handled, bound as Parameters<typeof handleStream>[2]);
+        handlers[name] = handleStream(environment, handled, bound as Parameters<typeof handleStream>[2]);
         continue;
       }
       if (requestStream) throw new Error(`${path}: a stream of requests with one answer is not served here.`);
-      this.#unary.add(path, handleUnary(this.#environment, handled, bound as Parameters<typeof handleUnary>[2]));
+      this.#unary.add(path, handleUnary(environment, handled, bound as Parameters<typeof handleUnary>[2]));
       handlers[name] = unreachable;
     }
     return handlers;

@@ -25,20 +25,23 @@ export class DriverHost implements AsyncDisposable {
   readonly available: boolean[] = [];
   /** A file system of 2 MiB, for disks of type ssd. */
   readonly #small: string;
+  readonly #hdd: string | undefined;
   /** Of the driver; a change counts from `restartAgent` on. */
   readonly options: Partial<LibvirtDriverOptions>;
   #client: LibvirtClient;
   #storage: InstanceStorage;
   #driver: LibvirtDriver;
 
-  private constructor(host: TestHost, small: string, options: Partial<LibvirtDriverOptions>) {
+  private constructor(host: TestHost, small: string, options: Partial<LibvirtDriverOptions>, hdd: string | undefined) {
+    this.#hdd = hdd;
     this.host = host;
     this.#small = small;
     this.options = options;
     [this.#client, this.#storage, this.#driver] = this.#open();
   }
 
-  static async start(index: number, options: Partial<LibvirtDriverOptions> = {}): Promise<DriverHost> {
+  /** `hdd`: where its disks of type hdd are, such as a directory that it shares with another host. */
+  static async start(index: number, options: Partial<LibvirtDriverOptions> = {}, hdd?: string): Promise<DriverHost> {
     const small = await mkdtemp(join(tmpdir(), "fg-small-"));
     await run("mount", ["-t", "tmpfs", "-o", "size=2M", "tmpfs", small]);
     const host = await TestHost.start(index, { containers: false }).catch(async (error: unknown) => {
@@ -46,7 +49,7 @@ export class DriverHost implements AsyncDisposable {
       throw error;
     });
     await copyTinyGuest(host.imageDirectory);
-    const driverHost = new DriverHost(host, small, options);
+    const driverHost = new DriverHost(host, small, options, hdd);
     await driverHost.#client.whenConnected(AbortSignal.timeout(10_000));
     return driverHost;
   }
@@ -135,7 +138,7 @@ export class DriverHost implements AsyncDisposable {
       client,
       log,
       imageDir: this.host.imageDirectory,
-      instanceDirs: { default: this.instanceDirectory, ssd: this.#small },
+      instanceDirs: { default: this.instanceDirectory, ssd: this.#small, ...(this.#hdd === undefined ? {} : { hdd: this.#hdd }) },
       imageUrlPrefixes: [],
     });
     const driver = new LibvirtDriver({
@@ -145,6 +148,7 @@ export class DriverHost implements AsyncDisposable {
       publicNetwork: null,
       securityGroups: new Map(),
       poolRoots: [this.poolRoot],
+      migrationDirectory: join(this.host.libvirt.directory, "migrations"),
       probeCache: probeCacheFile(this.probeFile),
       readHostFile: (path) => readFile(path, "utf8"),
       ...this.options,

@@ -57,6 +57,12 @@ export class DomainFollower {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Something that no event told. */
+  noteChanged(uuid: string): void {
+    this.index.drop(uuid);
+    this.#tellChanged(uuid);
+  }
+
   native({ dom, facts, state, reason, saved }: Domain): NativeInstance {
     const active = isActive(state);
     // It goes on where it was: for people it is not off.

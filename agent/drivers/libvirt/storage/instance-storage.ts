@@ -162,8 +162,13 @@ export class InstanceStorage {
   }
 
   /** Where disks of instances may be, and where images are. */
-  get places(): { instances: string[]; images: string } {
-    return { instances: this.#pools.instances.map(({ directory }) => directory), images: this.#pools.images.directory };
+  get places(): { instances: string[]; images: string; byType: Readonly<Record<DiskType, string>> } {
+    const directory = (type: DiskType) => this.#pools.forType(type).directory;
+    return {
+      instances: this.#pools.instances.map((pool) => pool.directory),
+      images: this.#pools.images.directory,
+      byType: { "": directory(""), ssd: directory("ssd"), hdd: directory("hdd") },
+    };
   }
 
   /** Grows disks to what the plan says, while the instance is stopped. FAILED_PRECONDITION DiskShrink where one would become smaller. */

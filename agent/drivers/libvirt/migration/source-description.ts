@@ -1,0 +1,116 @@
+import { dirname } from "node:path";
+import type { DescribeSourceResponse, MigrationCheck } from "../../../../schema/generated/proto/hypervisor/v1/migration.ts";
+import type { LibvirtClient } from "../../../libvirt/client.ts";
+import { DOMAIN_STATES } from "../../../libvirt/values.ts";
+import type { InstancePlan } from "../../instance-driver.ts";
+import type { HostAbilities } from "../abilities.ts";
+import type { Domain } from "../domain-index.ts";
+import { attempt } from "../driver-errors.ts";
+import { type BootFile, type DescribedDisk, type GuestDescription, writeDescription } from "./description.ts";
+import type { FileDigests } from "./file-digests.ts";
+import { comparableCpu, type Guest, type GuestDisk, readGuest } from "./guest-xml.ts";
+import type { ProbeFiles } from "./probe-files.ts";
+
+export interface SourceDescriptionOptions {
+  client: LibvirtClient;
+  digests: FileDigests;
+  probes: ProbeFiles;
+  abilities(signal: AbortSignal): Promise<HostAbilities>;
+}
+
+/** What a guest needs of a host, and what keeps it from being moved at all. */
+export class SourceDescription {
+  readonly #options: SourceDescriptionOptions;
+  readonly #client: LibvirtClient;
+
+  constructor(options: SourceDescriptionOptions) {
+    this.#options = options;
+    this.#client = options.client;
+  }
+
+  async make(plan: InstancePlan, domain: Domain, signal: AbortSignal): Promise<DescribeSourceResponse> {
+    const { dom } = domain;
+    const { probes } = this.#options;
+    const { xml } = await attempt("read the domain", () => this.#client.call("domainGetXmlDesc", { dom }, { signal }));
+    const guest = readGuest(xml, plan.instanceId);
+    const failed = [...stateChecks(domain), ...guestChecks(guest), ...(await this.#snapshotChecks(domain, signal))];
+    // One that does not run has sizes and processors that cannot be asked.
+    if (failed.length > 0) return { description: "", probeName: "", failed };
+    const description = await this.#describe(plan, domain, guest, xml, signal);
+    const probeName = await probes.make(description.disks.map(({ path }) => dirname(path)));
+    return { description: writeDescription(description), probeName, failed: [] };
+  }
+
+  async #describe(plan: InstancePlan, { dom }: Domain, guest: Guest, xml: string, signal: AbortSignal): Promise<GuestDescription> {
+    const { abilities } = this.#options;
+    const { arch, machine, accelerator, networks } = guest;
+    const { emulator } = await abilities(signal);
+    const machineOf = { emulatorbin: emulator, arch, machine, virttype: accelerator };
+    const { capabilities } = await attempt("ask what the machine can be", () =>
+      this.#client.call("connectGetDomainCapabilities", machineOf, { signal }),
+    );
+    const { hvVer } = await this.#client.call("connectGetVersion", {}, { signal });
+    const disks: DescribedDisk[] = [];
+    for (const disk of guest.disks) disks.push(await this.#disk(dom, disk, signal));
+    return {
+      version: 1,
+      name: plan.name,
+      type: plan.type,
+      spec: plan.spec,
+      nodeId: plan.nodeId,
+      ...{ arch, accelerator, machine, networks, disks },
+      qemuVersion: hvVer,
+      cpu: comparableCpu(xml, capabilities),
+      kernel: await this.#bootFile(guest.kernel, signal),
+      initrd: await this.#bootFile(guest.initrd, signal),
+    };
+  }
+
+  async #disk(dom: Domain["dom"], { target, path, kind, backing }: GuestDisk, signal: AbortSignal): Promise<DescribedDisk> {
+    const { capacity, physical } = await attempt(`measure the disk ${target}`, () =>
+      this.#client.call("domainGetBlockInfo", { dom, path }, { signal }),
+    );
+    const under = await Promise.all(backing.map(async (file) => ({ path: file, bytes: await this.#fileBytes(file, signal) })));
+    const copiedBytes = Math.min(
+      capacity,
+      under.reduce((sum, { bytes }) => sum + bytes, physical),
+    );
+    return { target, kind, path, capacity, copiedBytes, backing: under };
+  }
+
+  async #fileBytes(path: string, signal: AbortSignal): Promise<number> {
+    const { vol } = await attempt("look for a disk's base", () => this.#client.call("storageVolLookupByPath", { path }, { signal }));
+    const { capacity, allocation } = await this.#client.call("storageVolGetInfo", { vol }, { signal });
+    return Math.min(capacity, allocation) || allocation;
+  }
+
+  async #bootFile(path: string, signal: AbortSignal): Promise<BootFile | null> {
+    return path === "" ? null : await this.#options.digests.of(path, signal);
+  }
+
+  async #snapshotChecks({ dom }: Domain, signal: AbortSignal): Promise<MigrationCheck[]> {
+    const { ret } = await attempt("list snapshots", () =>
+      this.#client.call("domainListAllSnapshots", { dom, needResults: false }, { signal }),
+    );
+    return ret === 0 ? [] : [failedCheck("Snapshots", `The VM has ${ret} snapshots, which cannot move with it: delete them first.`)];
+  }
+}
+
+export function failedCheck(name: string, message: string): MigrationCheck {
+  return { name, passed: false, message };
+}
+
+function stateChecks({ state }: Domain): MigrationCheck[] {
+  if (DOMAIN_STATES[state] === "RUNNING") return [];
+  return [failedCheck("State", "Only a guest that runs can be moved: start or resume it first.")];
+}
+
+function guestChecks({ bound, unmovable }: Guest): MigrationCheck[] {
+  const failed: MigrationCheck[] = [];
+  if (bound.length > 0)
+    failed.push(failedCheck("HostDevices", `The guest uses what its host alone has: ${bound.join(", ")}. Detach it first.`));
+  if (unmovable.length > 0) {
+    failed.push(failedCheck("Disks", `Disks that are neither files nor on a network cannot move: ${unmovable.join(", ")}.`));
+  }
+  return failed;
+}
