@@ -58,7 +58,7 @@ export class Deployment {
         logDirectory: join(directory, "logs"),
         ready: () => answers(`http://127.0.0.1:${port}/readyz`),
       });
-    const peers = `hypervisor.v1.InventoryService=127.0.0.1:${nodesControl},hypervisor.v1.InstanceReportService=127.0.0.1:${computeControl}`;
+    const peers = `hypervisor.v1.InventoryService=127.0.0.1:${nodesControl},hypervisor.v1.InstanceReportService=127.0.0.1:${computeControl},hypervisor.v1.ImageCredentialService=127.0.0.1:${computeControl}`;
     this.parts = {
       clusters: part("clusters", clusters, [
         ...["subgraph", "clusters", ...this.control, ...nats, "--port", `${clusters}`, "--grpc-port", `${grpc}`],

@@ -1,5 +1,6 @@
 import { invalidArgument } from "../../../platform/errors/fleet-error.ts";
 import { checkInteger, checkListLength, checkName, checkOneOf, checkStringMap, checkText } from "../../kit/input-checks.ts";
+import { refuseUserInfo } from "./images/image-ref.ts";
 import {
   DISK_TYPES,
   type DiskSpec,
@@ -68,6 +69,7 @@ export function checkSpec(raw: RawSpec | null | undefined, type: InstanceType): 
   refuseOtherParts(raw, type);
   const image = checkName("spec.image", raw.image, MAX_PATH);
   const kernel = checkName("spec.kernel", raw.kernel, MAX_PATH);
+  if (image !== null) refuseUserInfo("spec.image", image);
   if (image === null && type === "CONTAINER") throw invalidArgument("spec.image", "A container needs an image.");
   if (image === null && kernel === null) throw invalidArgument("spec.image", "An image or a kernel is needed.");
   if (kernel === null && raw.initrd) throw invalidArgument("spec.initrd", "An initrd needs a kernel.");

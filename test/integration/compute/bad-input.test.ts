@@ -91,6 +91,7 @@ const cases: BadInput[] = [
     { clientRequestId: "x".repeat(129) },
   ),
   badSpec("no cores", "spec.cpuCores", { cpuCores: 0 }),
+  badSpec("an account in the image's URL", "spec.image", { image: "https://ada:hunter2@images.example/debian.qcow2" }),
   badSpec("too many cores", "spec.cpuCores", { cpuCores: 1_025 }),
   badSpec("too little memory", "spec.memoryBytes", { memoryBytes: 1_000 }),
   badSpec("negative memory", "spec.memoryBytes", { memoryBytes: -1 }),

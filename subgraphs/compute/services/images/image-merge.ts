@@ -67,7 +67,7 @@ function onNode(nodeId: string, { sizeBytes, pulledAt, lastUsedAt, inUse, manage
 }
 
 /** By code units, as cursors compare. */
-export function compare(one: string, other: string): number {
+function compare(one: string, other: string): number {
   if (one === other) return 0;
   return one < other ? -1 : 1;
 }

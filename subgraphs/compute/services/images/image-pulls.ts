@@ -28,9 +28,8 @@ export interface ImagePullsParts {
   strategy: "spread" | "pack";
 }
 
-/** Frames of one watch: at most two a second, and one now and then. */
+/** Frames of one watch: at most two a second. */
 const FRAME_PAUSE_MS = 500;
-const FRAME_REPEAT_MS = 5_000;
 
 /**
  * Brings images to hosts: one task of the kind IMAGE_PULL for each node, which have the pull's id as their group. There is nothing else that
@@ -88,7 +87,7 @@ export class ImagePulls {
     const signal = AbortSignal.any([ctx.signal, ending.signal]);
     const matches = ({ groupId }: TaskView) => groupId === id;
     const events = log.watch<TaskView>(TASK_STREAM, { after, matches, signal });
-    const frames = pullFrames({ id, tasks, events, signal, pauseMs: FRAME_PAUSE_MS, repeatMs: FRAME_REPEAT_MS });
+    const frames = pullFrames({ id, tasks, events, signal, pauseMs: FRAME_PAUSE_MS });
     const watch: AsyncIterableIterator<ImagePullView> = {
       [Symbol.asyncIterator]() {
         return this;

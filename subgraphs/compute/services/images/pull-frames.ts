@@ -13,13 +13,11 @@ export interface PullFramesOptions {
   signal: AbortSignal;
   /** Between two frames, at least, in milliseconds. */
   pauseMs: number;
-  /** After this a frame comes also where nothing has changed: for those who joined a stream that is shared. */
-  repeatMs: number;
 }
 
 /** The pull as it is, then whenever it has changed, and at last as it ended. Of a reader that is slow, only the newest is kept. */
 export async function* pullFrames(options: PullFramesOptions): AsyncGenerator<ImagePullView, void> {
-  const { id, signal, pauseMs, repeatMs } = options;
+  const { id, signal, pauseMs } = options;
   const follow = new TaskFollow(options.tasks, options.events);
   try {
     for (;;) {
@@ -27,7 +25,7 @@ export async function* pullFrames(options: PullFramesOptions): AsyncGenerator<Im
       yield frame;
       if (isOver(frame)) return;
       await sleep(pauseMs, undefined, { signal });
-      await follow.change(repeatMs, signal);
+      await follow.change(signal);
     }
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -51,12 +49,15 @@ class TaskFollow {
     this.#done = this.#follow();
   }
 
-  /** Resolves when something has changed since the last time, or after a while. Rejects with what ended the events, or with the signal. */
-  async change(withinMs: number, signal: AbortSignal): Promise<void> {
+  /** Resolves when something has changed since the last time. Rejects with what ended the events, or with the signal. */
+  async change(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     if (!this.#hasChanged && this.#failure === null) {
-      const woken = new AbortController();
-      this.#wake = () => woken.abort();
-      await sleep(withinMs, undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() => undefined);
+      const woken = Promise.withResolvers<void>();
+      this.#wake = woken.resolve;
+      signal.addEventListener("abort", this.#wake, { once: true });
+      await woken.promise;
+      signal.removeEventListener("abort", this.#wake);
     }
     signal.throwIfAborted();
     if (this.#failure !== null) throw this.#failure.error;
