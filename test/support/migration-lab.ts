@@ -254,4 +254,3 @@ class LabRun implements TaskRun<MigrationCheckpoint> {
     this.succeeded = true;
   }
 }
-

@@ -235,7 +235,9 @@ describe("a node that leaves the fleet", () => {
     expect(ended.state).toBe("FAILED");
     expect(lab.world.at(move.source, move.id)).toMatchObject({ state: "RUNNING" });
     expect(await lab.loose()).toEqual([]);
-    const rows = await lab.store.read((em) => em.execute("select node_id, side, generation from former_placement where instance_id = ?", [move.id]));
+    const rows = await lab.store.read((em) =>
+      em.execute("select node_id, side, generation from former_placement where instance_id = ?", [move.id]),
+    );
     expect(rows).toEqual([{ node_id: move.target, side: "TARGET", generation: 2 }]);
   });
 
