@@ -185,7 +185,7 @@ export class HostImages implements ImageDriver {
     const { sha256, record, volumes, fetchedAt } = image;
     return NodeImage.create({
       id: byDigest(sha256),
-      names: [...namesOf(image)].filter((name) => !isDigest(name)),
+      names: [...namesOf(image)].filter((name) => !isDigest(name)).sort(),
       type: InstanceType.VM,
       format: FORMATS[record.format],
       sizeBytes: volumes.reduce((sum, { physicalBytes }) => sum + physicalBytes, 0),

@@ -52,9 +52,10 @@ const OTHER_FORMATS: readonly (readonly [name: string, ...marks: Mark[]])[] = [
 
 /**
  * What an image is, told by its content; its name may only agree. Refuses what reaches beyond the file itself (backing file, data file),
- * what cannot be read without a key, what is no image, and what is damaged. `shown` is how messages call it.
+ * what cannot be read without a key, what is no image, and what is damaged. `shown` is how messages call it. `fileBytes`: null where the rest
+ * is still to come and nobody knows how much it is; a raw disk's size is 0 then.
  */
-export function imageFacts(shown: string, declared: ImageFormat | null, head: Buffer, fileBytes: number): ImageFacts {
+export function imageFacts(shown: string, declared: ImageFormat | null, head: Buffer, fileBytes: number | null): ImageFacts {
   const other = nameOf(OTHER_FORMATS, head);
   if (other !== null) {
     throw refused(
@@ -66,7 +67,7 @@ export function imageFacts(shown: string, declared: ImageFormat | null, head: Bu
     if (declared === "raw") {
       throw refused("ImageFormatUnknown", `The image ${shown} is called raw, and is qcow2. Rename it to .qcow2.`);
     }
-    return { format: "qcow2", virtualSize: checkedQcow2(shown, head, fileBytes).virtualSize };
+    return { format: "qcow2", virtualSize: checkedQcow2(shown, head, fileBytes ?? Number.MAX_SAFE_INTEGER).virtualSize };
   }
   if (declared === "qcow2") throw refused("ImageFormatUnknown", `The image ${shown} is called qcow2, and is not. Is it whole?`);
   if (fileBytes === 0) throw refused("ImageMalformed", `The image ${shown} is empty.`);
@@ -76,7 +77,7 @@ export function imageFacts(shown: string, declared: ImageFormat | null, head: Bu
       `The image ${shown} is neither qcow2 nor a disk with a partition table or a file system that is known. Call it .raw if that is what it is.`,
     );
   }
-  return { format: "raw", virtualSize: checkedSize(shown, Math.ceil(fileBytes / SECTOR_BYTES) * SECTOR_BYTES) };
+  return { format: "raw", virtualSize: checkedSize(shown, Math.ceil((fileBytes ?? 0) / SECTOR_BYTES) * SECTOR_BYTES) };
 }
 
 /** What a file's name says it is; null where it says nothing (.img, none). */

@@ -1,9 +1,10 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HEAD_BYTES, imageFacts } from "../../../../agent/drivers/libvirt/storage/image-format.ts";
 import { MalformedQcow2, type Qcow2Header, readQcow2Header } from "../../../../agent/drivers/libvirt/storage/qcow2-header.ts";
+import { Qcow2Tables } from "../../../../agent/drivers/libvirt/storage/qcow2-tables.ts";
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import { describeWithPeers } from "../../../support/peers.ts";
 import { seededRandom, seedOfRun } from "../../../support/random.ts";
@@ -88,6 +89,74 @@ describeWithPeers(`qcow2 headers that QEMU wrote (SEED=${seed})`, "tiny-guest", 
     }
   });
 
+  describe("and tables that lead to data", () => {
+    const CUT = expect.objectContaining({ code: "FAILED_PRECONDITION", reason: "ImageMalformed" });
+    const random = seededRandom(seed + 2);
+    /** With 700 KiB of data in three places. */
+    const WITH_DATA: [name: string, ...args: string[]][] = [
+      ["data"],
+      ["data-compressed", "-c"],
+      ["data-zstd", "-c", "-o", "compression_type=zstd"],
+      ["data-version-2", "-o", "compat=0.10"],
+      ["data-small-clusters", "-o", "cluster_size=512"],
+      ["data-large-clusters", "-o", "cluster_size=2M"],
+      ["data-extended-l2", "-o", "extended_l2=on,cluster_size=64k"],
+    ];
+
+    beforeAll(async () => {
+      const disk = Buffer.alloc(24 * MIB);
+      for (const at of [0, 9 * MIB, 23 * MIB]) for (let byte = 0; byte < 233_000; byte++) disk[at + byte] = Math.floor(random() * 256);
+      await writeFile(join(directory, "disk"), disk);
+      for (const [name, ...args] of WITH_DATA) await qemuImage(directory, "convert", "-f", "raw", "-O", "qcow2", ...args, "disk", name);
+      // Its L1 table moves behind its data.
+      await qemuImage(directory, "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=512", "disk", "grown");
+      await qemuImage(directory, "resize", "-q", "grown", "400M");
+    });
+
+    function check(content: Buffer, fileBytes: number): void {
+      const tables = Qcow2Tables.of(content.subarray(0, HEAD_BYTES));
+      const read = content.subarray(0, fileBytes);
+      for (let at = 0; at < read.length; ) {
+        const piece = read.subarray(at, at + (at === 0 ? HEAD_BYTES : 1 + Math.floor(random() * 300_000)));
+        tables.take(at, piece);
+        at += piece.length;
+      }
+      for (const { offset, length } of tables.missing()) tables.take(offset, read.subarray(offset, offset + length));
+      tables.check(fileBytes);
+    }
+
+    it.each([...GOOD.filter(([name]) => !name.startsWith("large")), ...WITH_DATA, ["grown"] as [string]])(
+      "are whole in whole files, however they come: %s",
+      async (name) => {
+        const content = await readFile(join(directory, name));
+        for (let run = 0; run < 3; run++) check(content, content.length);
+      },
+    );
+
+    it.each([...WITH_DATA, ["grown"] as [string]])("tell that a file was cut off, wherever that was: %s", async (name) => {
+      const content = await readFile(join(directory, name));
+      const cluster = 2 ** content.readUInt32BE(20);
+      // The last cluster may be shorter, and what stands behind the data is not needed to read it.
+      const lastData = lastByte(content) - cluster;
+      for (let run = 0; run < 20; run++) {
+        const end = Math.floor(HEAD_BYTES + random() * (lastData - HEAD_BYTES));
+        expect(() => check(content, end), `cut at ${end} of ${content.length}`).toThrow(CUT);
+      }
+      expect(() => check(content, Math.floor(content.length / 2))).toThrow(CUT);
+    });
+
+    it("are refused, not believed, where they lead to nowhere", async () => {
+      const content = await readFile(join(directory, "data"));
+      const l1 = Number(content.readBigUInt64BE(40));
+      const unaligned = Buffer.from(content);
+      unaligned.writeBigUInt64BE(0x8000_0000_0000_0200n, l1);
+      expect(() => check(unaligned, content.length)).toThrow(CUT);
+      const beyond = Buffer.from(content);
+      beyond.writeBigUInt64BE(0x8000_0100_0000_0000n, l1);
+      expect(() => check(beyond, content.length)).toThrow(CUT);
+    });
+  });
+
   it("end in facts or in a clear error, whatever became of their bytes", async () => {
     const random = seededRandom(seed);
     const below = (limit: number) => Math.floor(random() * limit);
@@ -128,6 +197,13 @@ describeWithPeers(`qcow2 headers that QEMU wrote (SEED=${seed})`, "tiny-guest", 
     }
   });
 });
+
+/** Behind the last byte that is not zero. */
+function lastByte(content: Buffer): number {
+  let at = content.length;
+  while (at > 0 && content[at - 1] === 0) at--;
+  return at;
+}
 
 /** Null where it is malformed; any other error is the test's failure. */
 function readOrNull(head: Buffer, fileBytes: number): Qcow2Header | null {

@@ -136,3 +136,23 @@ describe("addresses that names lead to", () => {
     expect(isForbidden(address)).toBe(true);
   });
 });
+
+describe("files of the host as images", () => {
+  const folders = new ImageUrlRules(["file:///srv/images/", "https://images.example/"]);
+
+  it("are taken only where the host names their folder", () => {
+    expect(folders.check("file:///srv/images/a.qcow2").url.pathname).toBe("/srv/images/a.qcow2");
+    expect(folders.folders.map(({ href }) => href)).toEqual(["file:///srv/images/"]);
+    for (const url of ["file:///etc/shadow", "file:///srv/images2/a", "file:///srv/images/../../etc/shadow"]) {
+      expect(() => folders.check(url), url).toThrow(NOT_ALLOWED);
+    }
+    expect(() => anywhere.check("file:///srv/images/a")).toThrow(NOT_ALLOWED);
+    expect(() => listed.check("file:///srv/images/a")).toThrow(NOT_ALLOWED);
+    expect(() => folders.check("file:///srv/images/..%2f..%2fetc/shadow")).toThrow(INVALID);
+  });
+
+  it("are nothing that a server could lead to", () => {
+    const { url } = folders.check("https://images.example/a");
+    expect(() => folders.checkRedirect(url, "file:///srv/images/a.qcow2")).toThrow(NOT_ALLOWED);
+  });
+});

@@ -12,8 +12,8 @@ export interface ImageFileOptions {
   maxDiskBytes: number;
   /** How many bytes will come, where that is known. */
   bytes: number | null;
-  /** Refuses what is not wanted. */
-  recognise(head: Buffer, fileBytes: number): ImageFacts;
+  /** Refuses what is not wanted. `fileBytes`: null where nobody knows yet. */
+  recognise(head: Buffer, fileBytes: number | null): ImageFacts;
   /** `bytes`: how many there will be, null where nobody knows. Refuses what does not fit. */
   openSink(bytes: number | null): Promise<VolumeSink>;
 }
@@ -55,7 +55,7 @@ export class ImageFile {
       return;
     }
     this.#pending.push(chunk);
-    if (this.#bytes >= HEAD_BYTES) await this.#passHead(this.#options.bytes ?? Number.MAX_SAFE_INTEGER);
+    if (this.#bytes >= HEAD_BYTES) await this.#passHead(this.#options.bytes);
   }
 
   /** Stores the rest, and looks at the whole. To be followed by the sink's `keep`, or `abort`. */
@@ -75,7 +75,7 @@ export class ImageFile {
     await this.#sink?.abort();
   }
 
-  async #passHead(fileBytes: number): Promise<void> {
+  async #passHead(fileBytes: number | null): Promise<void> {
     const chunks = this.#pending ?? [];
     const all = Buffer.concat(chunks);
     this.#head = Buffer.from(all.subarray(0, HEAD_BYTES));
@@ -94,11 +94,10 @@ export class ImageFile {
     await this.#sink?.write(chunk);
   }
 
-  #checked(fileBytes: number): ImageFacts {
+  #checked(fileBytes: number | null): ImageFacts {
     const facts = this.#options.recognise(this.#head, fileBytes);
     const { maxDiskBytes } = this.#options;
-    const isKnown = facts.format === "qcow2" || fileBytes !== Number.MAX_SAFE_INTEGER;
-    if (isKnown && facts.virtualSize > maxDiskBytes) {
+    if (facts.virtualSize > maxDiskBytes) {
       const message = `The image at that URL is a disk of ${facts.virtualSize} bytes; this host allows ${maxDiskBytes} (agent.imageMaxDiskBytes).`;
       throw precondition("ImageTooLarge", message, { field: "spec.image", maximumBytes: maxDiskBytes });
     }

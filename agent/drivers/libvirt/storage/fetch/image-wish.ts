@@ -16,7 +16,7 @@ export const ANY_IMAGE: ImageWish = { checksum: null, format: null };
 const SHOWN = "at that URL";
 
 /** What an image is, if it is what one of those who wait for it wants; otherwise what the first of them is refused with. */
-export function factsFor(wishes: readonly ImageWish[], head: Buffer, fileBytes: number): ImageFacts {
+export function factsFor(wishes: readonly ImageWish[], head: Buffer, fileBytes: number | null): ImageFacts {
   const formats = [...new Set(wishes.length === 0 ? [null] : wishes.map(({ format }) => format))];
   const tried = formats.map((format) => {
     try {
