@@ -25,7 +25,6 @@ export class CreateInstances20261128 extends Migration {
       restarts integer not null,
       force ${boolean} not null,
       stop_timeout_seconds integer not null,
-      suspend_to_disk ${boolean} not null,
       native_id text,
       adopt_native_id text,
       ip_addresses ${json} not null,

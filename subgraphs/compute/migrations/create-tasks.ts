@@ -1,6 +1,6 @@
 import { Migration } from "../../kit/store/migrations.ts";
 
-/** Work that takes long, and who has the claim on it; volumes and interfaces of instances. */
+/** Work that takes long, and who has the claim on it; volumes, interfaces and suspension to disk of instances. */
 export class CreateTasks20261205 extends Migration {
   override up(): void {
     const { timestamp, json, boolean, int64 } = this.types;
@@ -35,6 +35,7 @@ export class CreateTasks20261205 extends Migration {
       started_at ${timestamp},
       finished_at ${timestamp}
     )`);
+    this.addSql(`alter table instance add column suspend_to_disk ${boolean} not null default false`);
     // Instances of before have neither.
     const devices = '{"volumes":[],"interfaces":[]}';
     const added = this.dialect === "postgresql" ? `spec || '${devices}'::jsonb` : `json_patch(spec, '${devices}')`;
