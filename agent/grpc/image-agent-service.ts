@@ -8,6 +8,7 @@ import {
   NodeImageProgress,
 } from "../../schema/generated/proto/hypervisor/v1/images.ts";
 import type { ImageDriver } from "../drivers/image-driver.ts";
+import type { InstanceKeeper } from "../instances/keeper.ts";
 import type { NodeInstances } from "../instances/node-instances.ts";
 import { ofOwnNode } from "./callers.ts";
 import type { FindInstances } from "./instance-agent-service.ts";
@@ -48,10 +49,28 @@ export function imageAgentService(findInstances: FindInstances): GrpcService {
     },
     async deleteNodeImage({ nodeId, image, type }, { fleet }) {
       checkLength("image", image, MAX_REFERENCE);
-      const { images } = oneDriver(ofOwnNode(fleet, nodeId, findInstances), type);
-      return { freedBytes: await images.deleteImage(image, AbortSignal.any([fleet.signal, AbortSignal.timeout(DELETE_MS)])) };
+      const instances = ofOwnNode(fleet, nodeId, findInstances);
+      const { images } = oneDriver(instances, type);
+      const signal = AbortSignal.any([fleet.signal, AbortSignal.timeout(DELETE_MS)]);
+      await checkNotAwaited(await instances.keeperOf(nodeId), images, image, signal);
+      return { freedBytes: await images.deleteImage(image, signal) };
     },
   });
+}
+
+/** Instances that were not made yet would find nothing to be made of. The driver knows of those that were. */
+async function checkNotAwaited(keeper: InstanceKeeper, images: ImageDriver, image: string, signal: AbortSignal): Promise<void> {
+  const found = (await images.listImages(signal)).find(({ id, names }) => id === image || names.includes(image));
+  const instanceIds = keeper.waitingForImage(new Set([image, ...(found === undefined ? [] : [found.id, ...found.names])]));
+  if (instanceIds.length === 0) return;
+  throw new FleetError(
+    "FAILED_PRECONDITION",
+    `The image is needed by ${instanceIds.join(", ")}, which ${instanceIds.length === 1 ? "is" : "are"} to be made of it.`,
+    {
+      reason: "ImageInUse",
+      details: { instanceIds, names: [] },
+    },
+  );
 }
 
 interface WithImages {

@@ -151,6 +151,13 @@ export class InstanceKeeper {
     return record !== null;
   }
 
+  /** The ids of those that are still to be made of an image that one of these is the name of. */
+  waitingForImage(names: ReadonlySet<string>): string[] {
+    const waits = ({ record }: RecordCell) =>
+      record !== null && !record.progress.made && record.progress.goal !== "DELETED" && names.has(record.desired.spec?.image ?? "");
+    return [...this.#workers.values()].filter(({ cell }) => waits(cell)).map(({ cell }) => cell.instanceId);
+  }
+
   /** All that the node has. `tombstones`: those removed whose end is to be told, too. */
   observations(tombstones: readonly Tombstone[]): InstanceObservation[] {
     const managed = [...this.#workers.values()].flatMap((worker) => worker.observation() ?? []);

@@ -34,6 +34,17 @@ describe("a keeper", () => {
     expect(kept.keeper.allocated()).toEqual({ cpuCores: 4, memoryBytes: 2 ** 31, diskBytes: 2 ** 31, gpuCount: 0 });
   });
 
+  it("names those that are still to be made of an image", async () => {
+    const gate = Promise.withResolvers<void>();
+    kept = await KeptInstances.open({}, (point) => (point.startsWith("create") ? gate.promise : Promise.resolve()));
+    await kept.keeper.apply(desiredInstance());
+    expect(kept.keeper.waitingForImage(new Set(["tiny", "other"]))).toEqual([INSTANCE]);
+    expect(kept.keeper.waitingForImage(new Set(["other"]))).toEqual([]);
+    gate.resolve();
+    await kept.untilState(INSTANCE, "RUNNING");
+    expect(kept.keeper.waitingForImage(new Set(["tiny"]))).toEqual([]);
+  });
+
   it("answers an old revision with its own, and tells again what it knows when a message is repeated", async () => {
     kept = await KeptInstances.open();
     await kept.keeper.apply(desiredInstance({ revision: 3 }));
