@@ -191,8 +191,11 @@ for (const variant of COMPUTE_VARIANTS) {
 
     test("without nodes, one is chosen as for an instance; nodes that cannot are refused", async () => {
       for (const { images } of agents) images.onPull = () => setImmediate(() => images.finish());
-      const there = async (input: Record<string, unknown>) =>
-        (await pull({ imageRef: "https://images.example/debian.qcow2", ...input })).nodes.map(({ node }) => node.id);
+      const there = async (input: Record<string, unknown>) => {
+        const made = await pull({ imageRef: "https://images.example/debian.qcow2", ...input });
+        await (await watch(made.id)).done;
+        return made.nodes.map(({ node }) => node.id);
+      };
       expect(await there({ zone: "b" })).toEqual(["node-2"]);
       expect(await there({ region: "eu", zone: "a", type: "MICROVM" })).toEqual(["node-1"]);
       expect(await refused({ imageRef: "https://images.example/debian.qcow2", region: "us" })).toMatchObject({
