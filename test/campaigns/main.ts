@@ -2,7 +2,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ComputeFleet } from "../support/compute-fleet.ts";
 import { Deployment } from "../support/deployment.ts";
+import type { FleetHost } from "../support/fleet-host.ts";
 import { NATS_URL } from "../support/peer-addresses.ts";
 import { seedOfRun } from "../support/random.ts";
 import { percentile } from "../support/statistics.ts";
@@ -10,12 +12,14 @@ import { temporaryDatabases } from "../support/temporary-databases.ts";
 import { runKillCampaign } from "./kill-campaign.ts";
 import { runLifecycleCampaign } from "./lifecycle-campaign.ts";
 import { LifecycleLab } from "./lifecycle-lab.ts";
+import { runMigrationCampaign } from "./migration-campaign.ts";
 import { runScaleCampaign } from "./scale-campaign.ts";
 
-const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | lifecycles [--lifecycles 300] [--kills 30] | scale [--agents 5000] [--steady 180]
+const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | lifecycles [--lifecycles 300] [--kills 30] | migrations [--moves 20] | scale [--agents 5000] [--steady 180]
 
   kill   the parts as processes on PostgreSQL and NATS, each killed with SIGKILL so many times under load
   lifecycles  VMs, microVMs and containers on a real host, while agent, compute, libvirtd and podman are killed so many times each
+  migrations  a busy VM goes there and back between two hosts, and an agent or a libvirtd is killed in the middle of each move
   events  the event log's randomised tests with all of their seeds: SIGKILL, lost NATS, clients that reconnect, retention
   scale  simulated agents with a certificate and a connection each; what joining, reporting and coming back cost
 
@@ -26,6 +30,7 @@ const { positionals, values } = parseArgs({
   options: {
     kills: { type: "string" },
     lifecycles: { type: "string", default: "300" },
+    moves: { type: "string", default: "20" },
     agents: { type: "string", default: "5000" },
     steady: { type: "string", default: "180" },
   },
@@ -59,6 +64,16 @@ async function lifecycles(): Promise<void> {
   await runLifecycleCampaign({ ask, host, victims, lifecycles: count, kills, seed, say: (line) => console.log(line) });
 }
 
+async function migrations(): Promise<void> {
+  const seed = seedOfRun();
+  await using fleet = await ComputeFleet.start({ hosts: [{ containers: false }, { containers: false }] });
+  console.log(`SEED=${seed}, logs in ${fleet.directory}`);
+  const hosts = fleet.hosts as [FleetHost, FleetHost];
+  const moves = Number(values.moves);
+  const ask: Parameters<typeof runMigrationCampaign>[0]["ask"] = (query, variables) => fleet.ask(query, variables);
+  await runMigrationCampaign({ ask, hosts, moves, seed, say: (line) => console.log(line) });
+}
+
 /** The tests themselves, as vitest runs them. */
 async function events(): Promise<void> {
   const vitest = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
@@ -73,6 +88,7 @@ async function events(): Promise<void> {
 if (positionals[0] === "kill") await kill();
 else if (positionals[0] === "events") await events();
 else if (positionals[0] === "lifecycles") await lifecycles();
+else if (positionals[0] === "migrations") await migrations();
 else if (positionals[0] === "scale") {
   await runScaleCampaign({ agents: Number(values.agents), steadySeconds: Number(values.steady), say: (line) => console.log(line) });
 } else {

@@ -56,7 +56,7 @@ export class RecordedMigrations {
       finishDestination: call("finishDestination"),
       confirmSource: call("confirmSource"),
       inspectMigration: call("inspectMigration"),
-      performSource: (request, { signal }) => this.#perform(request, signal),
+      performSource: (request, { fleet }) => this.#perform(request, fleet.signal),
     });
   }
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { DesiredState, InstanceState, InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type { InstanceView } from "../../../subgraphs/compute/services/instance-types.ts";
@@ -28,27 +28,36 @@ for (const variant of COMPUTE_VARIANTS) {
     let world: MigrationWorld;
     let [a, b]: RecordedAgent[] = [];
     let operator: ComputeClient;
+    let [nodeA, nodeB] = ["", ""];
+    let pairs = 0;
 
-    beforeEach(async () => {
+    beforeAll(async () => {
       plane = await ComputeControlPlane.open(variant.name);
       await plane.start();
+    });
+    afterAll(() => plane?.[Symbol.asyncDispose]());
+    /** Two nodes of its own for each test, and none but them in the fleet. */
+    beforeEach(async () => {
+      pairs += 1;
+      [nodeA, nodeB] = [`node-a${pairs}`, `node-b${pairs}`];
       world = new MigrationWorld();
-      [a, b] = await Promise.all([plane.node("node-a", { hostname: "host-a" }), plane.node("node-b", { hostname: "host-b" })]);
+      [a, b] = await Promise.all([plane.node(nodeA, { hostname: "host-a" }), plane.node(nodeB, { hostname: "host-b" })]);
       for (const agent of [a!, b!]) agent.migrations.world = world;
       operator = await plane.client();
     });
     afterEach(async () => {
-      await plane?.[Symbol.asyncDispose]();
+      await Promise.all([a?.kill(), b?.kill()]);
+      for (const nodeId of [nodeA, nodeB]) plane.agents.cluster.delete(nodeId);
       expect(world.violations).toEqual([]);
     });
 
-    async function running(nodeId = "node-a"): Promise<string> {
+    async function running(nodeId = nodeA): Promise<string> {
       const { id } = await operator.createInstance({ name: "moves", type: InstanceType.VM, spec: VM, preferredNodeId: nodeId });
       await plane.untilState(id, "RUNNING");
       return id;
     }
 
-    async function migrate(id: string, more: Record<string, unknown> = { targetNodeId: "node-b" }): Promise<string> {
+    async function migrate(id: string, more: Record<string, unknown> = { targetNodeId: nodeB }): Promise<string> {
       return (await plane.ask(MIGRATE, { input: { instanceId: id, ...more } })).migrateInstance.task.id;
     }
 
@@ -80,7 +89,7 @@ for (const variant of COMPUTE_VARIANTS) {
 
     /** One copy runs where the graph says; what is reserved is the sum. */
     async function expectWhole(id: string, nodeId: string): Promise<InstanceView> {
-      const agents = { "node-a": a!, "node-b": b! };
+      const agents = { [nodeA]: a!, [nodeB]: b! };
       const runs = () =>
         Object.entries(agents).flatMap(([node, { host }]) =>
           [...host.values()].map(({ state }) => `${node} ${state === InstanceState.RUNNING}`),
@@ -94,7 +103,7 @@ for (const variant of COMPUTE_VARIANTS) {
           state === "RUNNING" && desiredState === "RUNNING" && at === nodeId && activity === null,
         `the graph to say ${nodeId}`,
       );
-      const other = nodeId === "node-a" ? "node-b" : "node-a";
+      const other = nodeId === nodeA ? nodeB : nodeA;
       const taken = [2, GIB, 4 * GIB];
       expect(await plane.reservations()).toMatchObject({
         [nodeId]: { reserved: taken, sum: taken },
@@ -117,8 +126,8 @@ for (const variant of COMPUTE_VARIANTS) {
         }
       })();
       expect(await ended(await migrate(id))).toMatchObject({ state: "SUCCEEDED", error: null });
-      expect(await expectWhole(id, "node-b")).toMatchObject({ generation: 2, nativeId: `native-${id}` });
-      await until(() => seen.some(({ nodeId }) => nodeId === "node-b"), "its event");
+      expect(await expectWhole(id, nodeB)).toMatchObject({ generation: 2, nativeId: `native-${id}` });
+      await until(() => seen.some(({ nodeId }) => nodeId === nodeB), "its event");
       // It is never seen as anything but running, whatever the two hosts reported meanwhile.
       expect(new Set(seen.map(({ state }) => state))).toEqual(new Set(["RUNNING"]));
       expect(seen.map(({ activity }) => activity)).toContain("migrating to host-b: 42 %");
@@ -129,7 +138,7 @@ for (const variant of COMPUTE_VARIANTS) {
       expect(a!.applied.at(-1)).toMatchObject({ generation: 1, desiredState: DesiredState.DELETED, keepDisks: true });
 
       expect(await ended(await migrate(id, {}))).toMatchObject({ state: "SUCCEEDED" });
-      expect(await expectWhole(id, "node-a")).toMatchObject({ generation: 3 });
+      expect(await expectWhole(id, nodeA)).toMatchObject({ generation: 3 });
       await operator.deleteInstance({ instanceId: id });
       await plane.untilState(id, "DELETED");
       expect([a!.host.size, b!.host.size]).toEqual([0, 0]);
@@ -138,28 +147,28 @@ for (const variant of COMPUTE_VARIANTS) {
     test("while it moves nothing else is done with it, and a cancellation leaves it where it was", async () => {
       const id = await running();
       const { copying } = holdCopy();
-      const taskId = await migrate(id, { targetNodeId: "node-b", clientRequestId: "once" });
+      const taskId = await migrate(id, { targetNodeId: nodeB, clientRequestId: "once" });
       await copying;
-      expect(await migrate(id, { targetNodeId: "node-b", clientRequestId: "once" })).toBe(taskId);
+      expect(await migrate(id, { targetNodeId: nodeB, clientRequestId: "once" })).toBe(taskId);
       const refused = { code: "FAILED_PRECONDITION", reason: "TaskUnderWay", taskId };
       for (const request of ["stopInstance", "suspendInstance", "restartInstance", "deleteInstance"]) {
         const answer = await plane.execute("operator", `mutation { ${request}(input: { instanceId: "${id}" }) { instance { id } } }`);
         expect(graphqlRefusal(answer)).toMatchObject(refused);
       }
-      expect(graphqlRefusal(await plane.execute("operator", MIGRATE, { input: { instanceId: id, targetNodeId: "node-b" } }))).toMatchObject(
+      expect(graphqlRefusal(await plane.execute("operator", MIGRATE, { input: { instanceId: id, targetNodeId: nodeB } }))).toMatchObject(
         refused,
       );
       // What is reserved for it on the target stays, whoever counts.
       await plane.replica.subgraph.services.housekeeping.round();
       const taken = [2, GIB, 4 * GIB];
-      expect(await plane.reservations()).toMatchObject({ "node-a": { reserved: taken }, "node-b": { reserved: taken, sum: [0, 0, 0] } });
+      expect(await plane.reservations()).toMatchObject({ [nodeA]: { reserved: taken }, [nodeB]: { reserved: taken, sum: [0, 0, 0] } });
       await plane.ask("mutation ($input: CancelTaskInput!) { cancelTask(input: $input) { task { id } } }", { input: { taskId } });
       expect(await ended(taskId)).toMatchObject({ state: "CANCELLED" });
-      expect(await expectWhole(id, "node-a")).toMatchObject({ generation: 1 });
+      expect(await expectWhole(id, nodeA)).toMatchObject({ generation: 1 });
       world.onCopy = async () => undefined;
       // A placement's number is never given twice.
       expect(await ended(await migrate(id))).toMatchObject({ state: "SUCCEEDED" });
-      expect(await expectWhole(id, "node-b")).toMatchObject({ generation: 3 });
+      expect(await expectWhole(id, nodeB)).toMatchObject({ generation: 3 });
     });
 
     test("by force it is deleted while it moves: the move ends, then it goes", async () => {
@@ -172,34 +181,32 @@ for (const variant of COMPUTE_VARIANTS) {
       await ended(taskId);
       await plane.untilState(id, "DELETED");
       await until(() => a!.host.size + b!.host.size === 0, "nothing of it to be left");
-      expect(await plane.reservations()).toMatchObject({ "node-a": { reserved: [0, 0, 0] }, "node-b": { reserved: [0, 0, 0] } });
+      expect(await plane.reservations()).toMatchObject({ [nodeA]: { reserved: [0, 0, 0] }, [nodeB]: { reserved: [0, 0, 0] } });
     });
 
     test("what a target lacks is said check by check, and nothing is begun", async () => {
       const id = await running();
-      world.checks.set("node-b", [
+      world.checks.set(nodeB, [
         { name: "CpuBaseline", passed: false, message: "Its CPU lacks avx512f." },
         { name: "Networks", passed: true, message: "" },
       ]);
-      plane.agents.cluster.set({ id: "node-b", maintenance: true });
+      plane.agents.cluster.set({ id: nodeB, maintenance: true });
       const failing = async () => {
-        const { checkMigration } = await plane.ask(CHECK, { id, target: "node-b" });
+        const { checkMigration } = await plane.ask(CHECK, { id, target: nodeB });
         return checkMigration.checks.filter(({ passed }: { passed: boolean }) => !passed).map(({ name }: { name: string }) => name);
       };
       await until(async () => (await failing()).length === 2, "the node to be known in maintenance");
       expect(await failing()).toEqual(["Maintenance", "CpuBaseline"]);
-      expect(graphqlRefusal(await plane.execute("operator", MIGRATE, { input: { instanceId: id, targetNodeId: "node-b" } }))).toMatchObject(
-        {
-          code: "FAILED_PRECONDITION",
-          reason: "MigrationNotPossible",
-          checks: [{ name: "Maintenance" }, { name: "CpuBaseline", message: "Its CPU lacks avx512f." }],
-        },
-      );
+      expect(graphqlRefusal(await plane.execute("operator", MIGRATE, { input: { instanceId: id, targetNodeId: nodeB } }))).toMatchObject({
+        code: "FAILED_PRECONDITION",
+        reason: "MigrationNotPossible",
+        checks: [{ name: "Maintenance" }, { name: "CpuBaseline", message: "Its CPU lacks avx512f." }],
+      });
       expect(graphqlRefusal(await plane.execute("operator", MIGRATE, { input: { instanceId: id } }))).toMatchObject({
         code: "RESOURCE_EXHAUSTED",
         reason: "NoNodeFits",
       });
-      const same = await plane.ask(CHECK, { id, target: "node-a" });
+      const same = await plane.ask(CHECK, { id, target: nodeA });
       expect(same.checkMigration).toMatchObject({ possible: false });
       expect(graphqlRefusal(await plane.execute("operator", CHECK, { id, target: "node-x" }))).toMatchObject({
         code: "NOT_FOUND",
@@ -209,9 +216,9 @@ for (const variant of COMPUTE_VARIANTS) {
       b!.migrations.onCall = () => {
         throw new FleetError("UNIMPLEMENTED", "There is no such method.");
       };
-      plane.agents.cluster.set({ id: "node-b", maintenance: false });
+      plane.agents.cluster.set({ id: nodeB, maintenance: false });
       await until(async () => (await failing()).join() === "TargetAgent", "an old agent to be named");
-      await expectWhole(id, "node-a");
+      await expectWhole(id, nodeA);
     });
 
     for (const victim of ["source", "target"] as const) {
@@ -225,7 +232,7 @@ for (const variant of COMPUTE_VARIANTS) {
         go();
         await agent.start();
         expect(await ended(taskId)).toMatchObject({ state: "FAILED", error: { code: "CONFLICT" } });
-        await expectWhole(id, "node-a");
+        await expectWhole(id, nodeA);
       });
     }
 
@@ -241,7 +248,7 @@ for (const variant of COMPUTE_VARIANTS) {
       world.onCopy = async () => undefined;
       await stopped;
       const { state } = await ended(taskId);
-      await expectWhole(id, state === "SUCCEEDED" ? "node-b" : "node-a");
+      await expectWhole(id, state === "SUCCEEDED" ? nodeB : nodeA);
     });
 
     test("a source that is away when the target has taken over is cleaned when it is back", async () => {
@@ -252,10 +259,10 @@ for (const variant of COMPUTE_VARIANTS) {
       };
       expect(await ended(await migrate(id))).toMatchObject({ state: "SUCCEEDED" });
       await isAway;
-      expect(await plane.see(id)).toMatchObject({ nodeId: "node-b", generation: 2 });
+      expect(await plane.see(id)).toMatchObject({ nodeId: nodeB, generation: 2 });
       expect(a!.host.size).toBe(1);
       await a!.start();
-      await expectWhole(id, "node-b");
+      await expectWhole(id, nodeB);
       expect(a!.applied.filter(({ desiredState }) => desiredState === DesiredState.DELETED).every(({ keepDisks }) => keepDisks)).toBe(true);
     });
   });
