@@ -20,6 +20,8 @@ export interface InstanceTerminal extends AsyncIterable<Uint8Array>, AsyncDispos
   readonly mayWait: boolean;
   /** Tells one run of the instance from the next: two terminals of one run have the same. */
   readonly run: string;
+  /** Its carrier has ended, though output may still be read: nothing more can be written. */
+  readonly over: boolean;
   /** Known when the output has ended: the instance goes on on another host. */
   readonly migrated: boolean;
   /** Resolves when more may be written. FAILED_PRECONDITION NoInput where it takes none. */

@@ -50,7 +50,7 @@ export class CarriedTerminal {
   readonly #backoff = new Backoff(PAUSES);
   #size: TerminalSize;
   #terminal: InstanceTerminal | null;
-  /** While it is away. */
+  /** Of the next one that is opened. */
   #back = Promise.withResolvers<InstanceTerminal>();
   #pausing: AbortController | null = null;
   #force = false;
@@ -63,6 +63,7 @@ export class CarriedTerminal {
     this.#run = terminal.run;
     this.kind = terminal.kind;
     this.resizable = terminal.resizable;
+    this.#back.promise.catch(() => undefined);
     this.takesInput = terminal.takesInput;
     this.mayWait = terminal.mayWait;
   }
@@ -80,19 +81,20 @@ export class CarriedTerminal {
 
   /** Resolves when it can be typed. UNAVAILABLE ConsoleAway when that lasts. */
   async ready(ms: number, signal: AbortSignal): Promise<InstanceTerminal> {
-    return this.#terminal ?? (await waitAtMost(this.#back.promise, ms, signal, away));
+    return this.#current ?? (await waitAtMost(this.#back.promise, ms, signal, away));
   }
 
   /** The size that it has from now on, also when it is opened again. */
   async resize(size: TerminalSize): Promise<void> {
     this.#size = size;
     const late = () => new FleetError("UNAVAILABLE", "The size of the terminal was not taken in time.", { reason: "ConsoleAway" });
-    if (this.#terminal !== null) await waitAtMost(this.#terminal.resize(size), RESIZE_MS, this.#closing.signal, late);
+    const terminal = this.#current;
+    if (terminal !== null) await waitAtMost(terminal.resize(size), RESIZE_MS, this.#closing.signal, late);
   }
 
   /** Takes it from the program that holds it, where it is away for that. */
   insist(): void {
-    this.#force = this.#terminal === null;
+    this.#force = this.#current === null;
     this.#pausing?.abort();
   }
 
@@ -100,6 +102,11 @@ export class CarriedTerminal {
   async close(): Promise<void> {
     this.#closing.abort(new FleetError("CANCELLED", "The console was closed."));
     await this.#terminal?.[Symbol.asyncDispose]();
+  }
+
+  /** Null: it is away. */
+  get #current(): InstanceTerminal | null {
+    return this.#terminal?.over === false ? this.#terminal : null;
   }
 
   /** Null: its carrier ended, and the instance may go on. */
@@ -115,8 +122,6 @@ export class CarriedTerminal {
       failure = FleetError.from(error);
     }
     this.#terminal = null;
-    this.#back = Promise.withResolvers();
-    this.#back.promise.catch(() => undefined);
     await terminal[Symbol.asyncDispose]();
     if (this.#closing.signal.aborted) return CLOSED;
     if (terminal.migrated) return { end: ConsoleEnd.MIGRATED, message: "The instance moved to another host: open its console again." };
@@ -160,6 +165,8 @@ export class CarriedTerminal {
     this.#terminal = terminal;
     this.#force = false;
     this.#back.resolve(terminal);
+    this.#back = Promise.withResolvers();
+    this.#back.promise.catch(() => undefined);
     // It may have changed meanwhile.
     if (size !== this.#size) await terminal.resize(this.#size).catch((error: unknown) => log.debug({ err: error }, "a size was not taken"));
     return null;

@@ -1,22 +1,23 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** For programs to end by themselves. */
+/** For programs to end by themselves, and then for the kernel to end them. */
 const GRACE_MS = 1000;
 const LOOK_MS = 50;
 /** Of /proc/PID/stat, behind the name in parentheses: state, parent, group, session. */
 const STATE = 0;
 const SESSION = 3;
 
-/** Ends all processes of a terminal's session, of whichever group: asked to hang up first, then killed. Resolves when none is left. */
+/** Ends all processes of a terminal's session, of whichever group: asked to hang up first, then killed. Resolves when none is left, as a rule. */
 export async function endSession(leader: number): Promise<void> {
-  const end = performance.now() + GRACE_MS;
-  signalAll(await processesOf(leader), "SIGHUP", "SIGCONT");
-  for (;;) {
-    const left = await processesOf(leader);
-    if (left.length === 0) return;
-    if (performance.now() > end) return signalAll(left, "SIGKILL");
-    await delay(LOOK_MS);
+  for (const signals of [["SIGHUP", "SIGCONT"], ["SIGKILL"]] as const) {
+    const end = performance.now() + GRACE_MS;
+    for (let left = await processesOf(leader); performance.now() < end; left = await processesOf(leader)) {
+      if (left.length === 0) return;
+      // Again and again: one may have been made meanwhile.
+      signalAll(left, signals);
+      await delay(LOOK_MS);
+    }
   }
 }
 
@@ -32,7 +33,7 @@ async function isOf(leader: number, pid: number): Promise<boolean> {
   return Number(fields[SESSION]) === leader && fields[STATE] !== "Z";
 }
 
-function signalAll(pids: readonly number[], ...signals: NodeJS.Signals[]): void {
+function signalAll(pids: readonly number[], signals: readonly NodeJS.Signals[]): void {
   for (const pid of pids) {
     for (const signal of signals) {
       try {

@@ -76,6 +76,10 @@ class ShellTerminal implements InstanceTerminal {
     });
   }
 
+  get over(): boolean {
+    return this.#ended.signal.aborted;
+  }
+
   async write(data: Uint8Array): Promise<void> {
     const { signal } = this.#ended;
     for (let at = 0; at < data.length && !signal.aborted; ) {

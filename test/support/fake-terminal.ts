@@ -31,6 +31,10 @@ export class FakeTerminal implements InstanceTerminal {
     return this.#taken;
   }
 
+  get over(): boolean {
+    return this.#over !== null;
+  }
+
   put(data: string | Uint8Array): void {
     this.#waiting.push(typeof data === "string" ? Buffer.from(data) : data);
     this.#wake?.();

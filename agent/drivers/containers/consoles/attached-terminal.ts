@@ -35,6 +35,10 @@ export class AttachedTerminal implements InstanceTerminal {
     stream.on("error", () => undefined);
   }
 
+  get over(): boolean {
+    return !this.#stream.writable || this.#stream.readableEnded;
+  }
+
   async write(data: Uint8Array): Promise<void> {
     if (!this.takesInput) throw precondition("NoInput", "The container was made without an input.");
     const taken = Promise.withResolvers<void>();

@@ -18,6 +18,7 @@ export class SerialTerminal implements InstanceTerminal {
   readonly #stream: LibvirtStream;
   readonly #watch: EndWatch;
   #migrated = false;
+  #over = false;
   #isDisposed = false;
 
   constructor(stream: LibvirtStream, run: string, watch: EndWatch) {
@@ -30,8 +31,17 @@ export class SerialTerminal implements InstanceTerminal {
     return this.#migrated;
   }
 
+  get over(): boolean {
+    return this.#over;
+  }
+
   async write(data: Uint8Array): Promise<void> {
-    await this.#stream.write(data);
+    try {
+      await this.#stream.write(data);
+    } catch (error) {
+      this.#over = true;
+      throw driverError(error, "type into the console");
+    }
   }
 
   async resize(): Promise<void> {}
@@ -43,6 +53,8 @@ export class SerialTerminal implements InstanceTerminal {
     } catch (error) {
       if (!(error instanceof LibvirtError)) throw error;
       failure = error;
+    } finally {
+      this.#over = true;
     }
     if (!this.#isDisposed) this.#migrated = await this.#hasMigrated();
     if (failure !== null && !this.#migrated) throw driverError(failure, "carry the console");
