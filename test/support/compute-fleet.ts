@@ -19,6 +19,7 @@ export interface ComputeFleetOptions {
   hosts: TestHostOptions[];
   /** Of `fleetgraph up`. */
   flags?: string[];
+  environment?: Record<string, string>;
   /** More of the agents' settings, as in their file. */
   agentSettings?: AgentSettings;
 }
@@ -44,7 +45,7 @@ export class ComputeFleet implements ControlPlane, AsyncDisposable {
   readonly #data: string[];
   readonly #watches: ResumingClient[] = [];
 
-  private constructor(directory: string, ports: [number, number, number], flags: string[]) {
+  private constructor(directory: string, ports: [number, number, number], flags: string[], environment: Record<string, string>) {
     const [port, grpcPort, controlPort] = ports;
     this.directory = directory;
     this.url = `http://127.0.0.1:${port}`;
@@ -58,13 +59,14 @@ export class ComputeFleet implements ControlPlane, AsyncDisposable {
         ...["--control-host", "0.0.0.0", "--control-port", `${controlPort}`, ...flags],
       ],
       logDirectory: directory,
+      environment,
       ready: async () => (await fetch(`${this.url}/readyz`)).ok,
     });
   }
 
-  static async start({ hosts, flags = [], agentSettings }: ComputeFleetOptions): Promise<ComputeFleet> {
+  static async start({ hosts, flags = [], environment = {}, agentSettings }: ComputeFleetOptions): Promise<ComputeFleet> {
     const directory = await mkdtemp(join(tmpdir(), "fleetgraph-compute-"));
-    const fleet = new ComputeFleet(directory, (await freePorts(3)) as [number, number, number], flags);
+    const fleet = new ComputeFleet(directory, (await freePorts(3)) as [number, number, number], flags, environment);
     try {
       await fleet.up.start();
       fleet.token = await fleet.cli("token", "--role", "admin");

@@ -12,8 +12,10 @@ import { until } from "./until.ts";
 const run = promisify(execFile);
 
 export interface RegistryOptions {
-  /** Where it listens; hosts in namespaces of their own reach it by their NetworkNamespace's hostAddress. */
+  /** By which address it is reached; hosts in namespaces of their own reach it by their NetworkNamespace's hostAddress. */
   host?: string;
+  /** Where it listens: at that address, or "0.0.0.0" where the address is not there yet. */
+  listen?: string;
   /** With them, it lets nobody else in. */
   credentials?: { username: string; password: string };
 }
@@ -70,6 +72,11 @@ export class ImageRegistry implements AsyncDisposable {
     await this.stop();
   }
 
+  get #local(): string {
+    const { listen } = this.#options;
+    return listen === undefined ? this.address : `${listen}:${this.address.split(":").at(-1)}`;
+  }
+
   async #writeSettings(): Promise<void> {
     const { credentials } = this.#options;
     const settings = {
@@ -77,7 +84,7 @@ export class ImageRegistry implements AsyncDisposable {
       log: { level: "error" },
       storage: { filesystem: { rootdirectory: join(this.#directory, "images") } },
       // Without a secret of its own it makes one and warns.
-      http: { addr: this.address, secret: randomBytes(16).toString("hex") },
+      http: { addr: this.#local, secret: randomBytes(16).toString("hex") },
       ...(credentials === undefined ? {} : { auth: { htpasswd: { realm: "fleetgraph", path: join(this.#directory, "htpasswd") } } }),
     };
     if (credentials !== undefined) {
@@ -98,7 +105,7 @@ export class ImageRegistry implements AsyncDisposable {
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`docker-registry ended: ${said}`);
       // 401 is an answer too.
-      return fetch(`http://${this.address}/v2/`).then(
+      return fetch(`http://${this.#local.replace("0.0.0.0", "127.0.0.1")}/v2/`).then(
         (response) => response.body?.cancel().then(() => true) ?? true,
         () => false,
       );

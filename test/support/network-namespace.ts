@@ -19,12 +19,15 @@ export class NetworkNamespace {
     this.link = `v${name}`;
   }
 
+  /** The address by which the namespace with this index will reach this machine: known before there is one. */
+  static hostAddressOf(index: number): string {
+    return addressOf(index, 1);
+  }
+
   /** `index` (0–99) keeps several apart; the name carries the pid, so that concurrent runs do not meet. */
   static async create(index: number): Promise<NetworkNamespace> {
     const name = `fg${process.pid}x${index}`;
-    const subnet = `10.${213 + Math.floor(index / 50)}.${process.pid % 250}`;
-    const base = (index % 50) * 4;
-    const namespace = new NetworkNamespace(name, `${subnet}.${base + 1}`, `${subnet}.${base + 2}`);
+    const namespace = new NetworkNamespace(name, NetworkNamespace.hostAddressOf(index), addressOf(index, 2));
     await ip("netns", "add", name);
     try {
       await ip("link", "add", namespace.link, "type", "veth", "peer", "name", "eth0", "netns", name);
@@ -74,4 +77,8 @@ export class NetworkNamespace {
 
 async function ip(...args: string[]): Promise<void> {
   await run("ip", args, { timeout: 10_000 });
+}
+
+function addressOf(index: number, host: number): string {
+  return `10.${213 + Math.floor(index / 50)}.${process.pid % 250}.${(index % 50) * 4 + host}`;
 }
