@@ -22,6 +22,8 @@ interface Watched {
   told: readonly string[];
   /** Whether the guest's agent answers. */
   agent: boolean;
+  /** Until then its addresses are looked for as if it had none: an interface came. */
+  eagerUntil: number;
   /** When the guest itself, or the host's ARP table, is asked next. */
   askAt: number;
   asked: number;
@@ -32,6 +34,8 @@ const GAP_MS = { least: 500, most: 10_000 };
 /** The first and the longest pause between questions to one guest. */
 const ASK_MS = { first: 4000, longest: 60_000 };
 const CALL_MS = 5000;
+/** After an interface came. */
+const EAGER_MS = 60_000;
 
 /**
  * The addresses of running domains. One reading of each network's leases serves all domains; those that have none there are asked by their
@@ -57,7 +61,25 @@ export class Addresses {
   watch(dom: DomainReference, isNew: boolean): void {
     if (!isNew && this.#watched.has(dom.uuid)) return;
     const now = performance.now();
-    this.#watched.set(dom.uuid, { dom, since: now, addresses: [], told: [], agent: false, askAt: now + ASK_MS.first, asked: 0 });
+    this.#watched.set(dom.uuid, {
+      dom,
+      since: now,
+      addresses: [],
+      told: [],
+      agent: false,
+      eagerUntil: now,
+      askAt: now + ASK_MS.first,
+      asked: 0,
+    });
+    this.#poke();
+  }
+
+  /** It may soon have one more. */
+  lookAgain(uuid: string): void {
+    const watched = this.#watched.get(uuid);
+    if (watched === undefined) return;
+    watched.since = performance.now();
+    watched.eagerUntil = watched.since + EAGER_MS;
     this.#poke();
   }
 
@@ -112,7 +134,8 @@ export class Addresses {
 
   #gap(): number {
     const now = performance.now();
-    const ages = [...this.#watched.values()].filter(({ addresses }) => addresses.length === 0).map(({ since }) => now - since);
+    const eager = [...this.#watched.values()].filter(({ addresses, eagerUntil }) => addresses.length === 0 || now < eagerUntil);
+    const ages = eager.map(({ since }) => now - since);
     return Math.min(GAP_MS.most, Math.max(GAP_MS.least, Math.min(...ages) / 5));
   }
 

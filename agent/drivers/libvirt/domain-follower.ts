@@ -114,7 +114,10 @@ export class DomainFollower {
         changed(payload);
       }),
       client.on("domainAgentLifecycle", ({ dom, state }) => this.#addresses.onAgent(dom.uuid, state === "CONNECTED")),
-      client.on("domainDeviceAdded", ({ dom }) => this.index.drop(dom.uuid)),
+      client.on("domainDeviceAdded", ({ dom }) => {
+        this.index.drop(dom.uuid);
+        this.#addresses.lookAgain(dom.uuid);
+      }),
       client.on("domainDeviceRemoved", ({ dom }) => this.index.drop(dom.uuid)),
       client.on("domainReboot", changed),
     ];

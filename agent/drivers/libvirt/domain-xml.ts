@@ -5,7 +5,7 @@ import type { HostAbilities, MachineAbilities } from "./abilities.ts";
 import { AGENT_CHANNEL } from "./domain-facts.ts";
 import { markElement } from "./domain-mark.ts";
 import type { PreparedDisk, PreparedStorage } from "./storage/instance-storage.ts";
-import { diskElement, type ExtraDevices, interfaceElement, targetName } from "./volumes/devices.ts";
+import { diskElement, type ExtraDevices, interfaceElement, MMIO_ADDRESS, targetName } from "./volumes/devices.ts";
 import { buildXml, isXmlText, type XmlTree } from "./xml.ts";
 
 /** A network interface that a domain is to have. */
@@ -47,7 +47,7 @@ export function domainXml({ plan, storage, abilities, interfaces, extras = NO_EX
   const disks = diskElements(storage, extras, limits, isMicroVm);
   const nics = [
     ...interfaces.map((nic, index) => firstInterface(nic, macAddress(instanceId, index), isMicroVm)),
-    ...extras.interfaces.map((nic) => interfaceElement(nic, isMicroVm)),
+    ...extras.interfaces.map((nic) => interfaceElement(nic, isMicroVm ? MMIO_ADDRESS : null)),
   ];
   return buildXml({
     domain: {
@@ -163,7 +163,11 @@ function diskElements(storage: PreparedStorage, extras: ExtraDevices, limits: Re
     ...bus(isMicroVm),
   };
   const own: XmlTree[] = storage.seed === null ? disks : [...disks, seed];
-  const place = (index: number) => ({ target: targetName(own.length + index), isMicroVm, ioTune: ioTune(limits) });
+  const place = (index: number) => ({
+    target: targetName(own.length + index),
+    address: isMicroVm ? MMIO_ADDRESS : null,
+    ioTune: ioTune(limits),
+  });
   return [...own, ...extras.disks.map((disk, index) => diskElement(disk, place(index)))];
 }
 
@@ -195,5 +199,5 @@ export function cpuElement({ cpu: { mode, model } }: Pick<MachineAbilities, "cpu
 
 /** A microVM has no PCI. */
 function bus(isMicroVm: boolean): { address?: XmlTree } {
-  return isMicroVm ? { address: { "@type": "virtio-mmio" } } : {};
+  return isMicroVm ? { address: MMIO_ADDRESS } : {};
 }

@@ -1,6 +1,7 @@
 import { attribute, element, elements, parseXml, text, type XmlElement, type XmlTree } from "../xml.ts";
 import { pathsOf } from "./disk-users.ts";
 import type { VolumeFormat } from "./names.ts";
+import { type PciPlaces, readPciPlaces } from "./pci-places.ts";
 
 /** A volume as a disk of a domain. */
 export interface ExtraDisk {
@@ -34,6 +35,7 @@ export interface PresentDevices {
   targets: readonly string[];
   /** Serial numbers of the disks that are no volumes. */
   serials: readonly string[];
+  pci: PciPlaces;
   /** How fast the domain's disks may be, for one more; null: as fast as they can. */
   ioTune: XmlTree | null;
 }
@@ -53,14 +55,18 @@ const IO_TUNE = ["total_bytes_sec", "read_bytes_sec", "write_bytes_sec", "group_
 export const diskAlias = (name: string) => ALIAS.disk + name;
 export const interfaceAlias = (name: string) => ALIAS.interface + name;
 
+/** Of a device of a machine without PCI. */
+export const MMIO_ADDRESS: XmlTree = { "@type": "virtio-mmio" };
+
 export interface DiskPlace {
   target: string;
-  isMicroVm: boolean;
+  /** Null: libvirt chooses. */
+  address: XmlTree | null;
   ioTune: XmlTree | null;
 }
 
 /** A <disk>. The format is said, and that nothing is below it: the content is never asked. */
-export function diskElement({ name, path, format, readOnly }: ExtraDisk, { target, isMicroVm, ioTune }: DiskPlace): XmlTree {
+export function diskElement({ name, path, format, readOnly }: ExtraDisk, { target, address, ioTune }: DiskPlace): XmlTree {
   return {
     "@type": "file",
     "@device": "disk",
@@ -73,12 +79,12 @@ export function diskElement({ name, path, format, readOnly }: ExtraDisk, { targe
     shareable: readOnly,
     serial: name,
     alias: { "@name": diskAlias(name) },
-    ...(isMicroVm && { address: { "@type": "virtio-mmio" } }),
+    address,
   };
 }
 
-/** An <interface>. */
-export function interfaceElement({ name, mac, network, filter }: ExtraInterface, isMicroVm: boolean): XmlTree {
+/** An <interface>. Without an address, libvirt chooses one. */
+export function interfaceElement({ name, mac, network, filter }: ExtraInterface, address: XmlTree | null): XmlTree {
   return {
     "@type": "network",
     mac: { "@address": mac },
@@ -86,12 +92,13 @@ export function interfaceElement({ name, mac, network, filter }: ExtraInterface,
     model: { "@type": "virtio" },
     filterref: filter !== null && { "@filter": filter },
     alias: { "@name": interfaceAlias(name) },
-    ...(isMicroVm && { address: { "@type": "virtio-mmio" } }),
+    address,
   };
 }
 
 export function readDevices(domainXml: string): PresentDevices {
-  const devices = element(parseXml(domainXml, "domain"), "devices");
+  const domain = parseXml(domainXml, "domain");
+  const devices = element(domain, "devices");
   const disks = elements(devices, "disk");
   const own = disks.filter((disk) => extraName(disk, ALIAS.disk) === null);
   return {
@@ -115,6 +122,7 @@ export function readDevices(domainXml: string): PresentDevices {
     }),
     targets: disks.map(targetOf),
     serials: own.map((disk) => text(element(disk, "serial"))).filter((serial) => serial !== ""),
+    pci: readPciPlaces(domain),
     ioTune: own.map((disk) => ioTuneOf(disk)).find((tune) => tune !== null) ?? null,
   };
 }

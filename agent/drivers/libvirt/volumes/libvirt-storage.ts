@@ -1,3 +1,4 @@
+import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../../../platform/observability/log.ts";
 import type { AttachedVolume, NetworkInterfaceSpec } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type {
@@ -11,6 +12,7 @@ import type { LibvirtClient } from "../../../libvirt/client.ts";
 import type { InstancePlan, Ref } from "../../instance-driver.ts";
 import { precondition } from "../../shared/refusals.ts";
 import type { StorageDriver, VolumeName } from "../../storage-driver.ts";
+import { unreachable } from "../abilities.ts";
 import { gone } from "../domain-control.ts";
 import type { Domain, DomainIndex } from "../domain-index.ts";
 import { orNull } from "../driver-errors.ts";
@@ -35,6 +37,8 @@ export interface LibvirtStorageOptions {
   index: Pick<DomainIndex, "find" | "drop">;
   networks: Networks;
   securityGroups: SecurityGroups;
+  /** For a running guest to let go of a device; 30 s by default. */
+  removalMs?: number;
 }
 
 /** Storage pools and volumes by libvirt's storage API, and what is plugged into its domains. */
@@ -46,12 +50,12 @@ export class LibvirtStorage implements StorageDriver {
   readonly #plugger: Plugger;
 
   constructor(options: LibvirtStorageOptions) {
-    const { client, log, paths, storage, networks, securityGroups } = options;
+    const { client, log, paths, storage, networks, securityGroups, removalMs } = options;
     this.#options = options;
     this.#pools = new Pools({ client, log, paths, systemDirectories: storage.directories });
     this.#volumes = new Volumes({ client, log, pools: this.#pools, findImage: (name, signal) => storage.image(name, signal) });
     this.#extras = new Extras({ client, pools: this.#pools, volumes: this.#volumes, networks, securityGroups });
-    this.#plugger = new Plugger({ client, extras: this.#extras, networks });
+    this.#plugger = new Plugger({ client, extras: this.#extras, networks, removalMs });
   }
 
   /** Starts the pools that were made here, and removes what was left half made in them. To be called once libvirt is reached. */
@@ -63,32 +67,39 @@ export class LibvirtStorage implements StorageDriver {
   }
 
   async listPools(signal: AbortSignal): Promise<NodePool[]> {
+    checkConnected(this.#options.client);
     const pools = await this.#pools.all(signal);
     await Promise.all(pools.filter(({ managed }) => managed).map((pool) => this.#volumes.refresh(pool, signal)));
     return await Promise.all(pools.map((pool) => this.#told(pool, signal)));
   }
 
   async createPool(request: CreatePoolRequest, signal: AbortSignal): Promise<NodePool> {
+    checkConnected(this.#options.client);
     return await this.#told(await this.#pools.create(request, signal), signal);
   }
 
   async deletePool(name: string, withVolumes: boolean, signal: AbortSignal): Promise<void> {
+    checkConnected(this.#options.client);
     await this.#pools.remove(name, (pool) => this.#volumes.emptyForRemoval(pool, withVolumes, signal), signal);
   }
 
   async listVolumes(pool: string, signal: AbortSignal): Promise<NodeVolume[]> {
+    checkConnected(this.#options.client);
     return await this.#volumes.list(pool, signal);
   }
 
   async createVolume(request: CreateVolumeRequest, signal: AbortSignal): Promise<NodeVolume> {
+    checkConnected(this.#options.client);
     return await this.#volumes.create(request, signal);
   }
 
   async resizeVolume(volume: VolumeName, capacityBytes: number, signal: AbortSignal): Promise<NodeVolume> {
+    checkConnected(this.#options.client);
     return await this.#volumes.resize(volume, capacityBytes, signal);
   }
 
   async deleteVolume(volume: VolumeName, signal: AbortSignal): Promise<void> {
+    checkConnected(this.#options.client);
     await this.#volumes.remove(volume, signal);
   }
 
@@ -98,6 +109,7 @@ export class LibvirtStorage implements StorageDriver {
     interfaces: readonly NetworkInterfaceSpec[],
     signal: AbortSignal,
   ): Promise<PluggedDevice[]> {
+    checkConnected(this.#options.client);
     checkExtras({ volumes, interfaces });
     const domain = await this.#options.index.find(ref, signal);
     if (domain === null) throw gone();
@@ -156,4 +168,11 @@ export class LibvirtStorage implements StorageDriver {
     const figures = await orNull(info, "NO_STORAGE_POOL");
     return nodePool(pool, figures, this.#pools.isSystem(pool), this.#pools.problemOf(pool.name));
   }
+}
+
+/** Callers ask again; one that waits for libvirt to come back would hold them up. */
+function checkConnected({ connected, lastError }: LibvirtClient): void {
+  if (connected) return;
+  const { reason, message } = unreachable(lastError);
+  throw new FleetError("UNAVAILABLE", message, { reason });
 }

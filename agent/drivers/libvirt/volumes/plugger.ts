@@ -10,9 +10,21 @@ import { isActive } from "../domain-state.ts";
 import { attempt, driverError } from "../driver-errors.ts";
 import type { Networks } from "../networks.ts";
 import { buildXml, type XmlTree } from "../xml.ts";
-import { diskElement, type ExtraDevices, freeTarget, interfaceElement, type PresentDevices, readDevices } from "./devices.ts";
+import {
+  diskAlias,
+  diskElement,
+  type ExtraDevices,
+  freeTarget,
+  interfaceAlias,
+  interfaceElement,
+  MMIO_ADDRESS,
+  type PresentDevices,
+  readDevices,
+} from "./devices.ts";
 import type { Extras } from "./extras.ts";
 import { checkSerials, type WantedExtras } from "./extras-check.ts";
+import { isLost, type LostDevice, removeLost } from "./lost-devices.ts";
+import { type DeviceKind, nextPlace } from "./pci-places.ts";
 import { isNothing, type PlugPlan, planPlug } from "./plug-plan.ts";
 import { awaitRemoval } from "./removal-wait.ts";
 
@@ -20,6 +32,8 @@ export interface PluggerOptions {
   client: LibvirtClient;
   extras: Extras;
   networks: Networks;
+  /** For a running guest to let go of a device; 30 s by default. */
+  removalMs?: number;
 }
 
 /** What a domain has and is to have, in its definition and, while it runs, now. */
@@ -28,8 +42,9 @@ interface Views {
   live: PresentDevices | null;
 }
 
-/** For the guest to let go of a device. */
 const REMOVAL_MS = 30_000;
+/** libvirt waits for the guest for some seconds by itself. */
+const DETACH_MS = 30_000;
 
 /** Makes the extra devices of a domain what they are to be. Each step may be repeated after a crash. */
 export class Plugger {
@@ -100,33 +115,41 @@ export class Plugger {
 
   async #attachAll(domain: Domain, config: PlugPlan, live: PlugPlan | null, signal: AbortSignal): Promise<void> {
     const { dom, facts } = domain;
-    const isMicroVm = facts.type === InstanceType.MICROVM;
-    const flagsOf = (inConfig: boolean, inLive: boolean) => (inConfig ? AFFECT.CONFIG : 0) | (inLive ? AFFECT.LIVE : 0);
-    const both = <T extends { name: string }>(a: readonly T[], b: readonly T[]) => [
-      ...a,
-      ...b.filter(({ name }) => !a.some((one) => one.name === name)),
-    ];
-    const has = (list: readonly { name: string }[], name: string) => list.some((one) => one.name === name);
-    for (const disk of both(config.disks, live?.disks ?? [])) {
-      const flags = flagsOf(has(config.disks, disk.name), has(live?.disks ?? [], disk.name));
-      // Seen anew for each: the one before has taken a name.
-      const views = await this.#views(domain, signal);
-      const there = [...views.config.disks, ...(views.live?.disks ?? [])].find(({ name }) => name === disk.name)?.target;
-      const target = there ?? freeTarget(new Set([...views.config.targets, ...(views.live?.targets ?? [])]));
-      const xml = { disk: diskElement(disk, { target, isMicroVm, ioTune: views.config.ioTune }) };
-      await this.#attach(dom, `attach the volume ${disk.name}`, xml, flags, signal);
+    const flagsOf = (name: string, inConfig: readonly Named[], inLive: readonly Named[] = []) =>
+      (has(inConfig, name) ? AFFECT.CONFIG : 0) | (has(inLive, name) ? AFFECT.LIVE : 0);
+    // Seen anew for each device: the one before has taken a place.
+    const look = async (kind: DeviceKind) => {
+      const { config: inConfig, live: inLive } = await this.#views(domain, signal);
+      const views = inLive === null ? [inConfig] : [inConfig, inLive];
+      const isMicroVm = facts.type === InstanceType.MICROVM;
+      const pci = views.map((view) => view.pci);
+      return { views, address: isMicroVm ? MMIO_ADDRESS : nextPlace(kind, pci) };
+    };
+    for (const disk of together(config.disks, live?.disks ?? [])) {
+      const { views, address } = await look("disk");
+      const there = views.flatMap(({ disks }) => disks).find(({ name }) => name === disk.name)?.target;
+      const target = there ?? freeTarget(new Set(views.flatMap(({ targets }) => targets)));
+      const xml = { disk: diskElement(disk, { target, address, ioTune: views[0]?.ioTune ?? null }) };
+      const device = { alias: diskAlias(disk.name), path: disk.path };
+      await this.#attach(dom, device, xml, flagsOf(disk.name, config.disks, live?.disks), signal);
     }
-    for (const nic of both(config.interfaces, live?.interfaces ?? [])) {
-      const flags = flagsOf(has(config.interfaces, nic.name), has(live?.interfaces ?? [], nic.name));
-      await this.#attach(dom, `attach the interface ${nic.name}`, { interface: interfaceElement(nic, isMicroVm) }, flags, signal);
+    for (const nic of together(config.interfaces, live?.interfaces ?? [])) {
+      const { address } = await look("interface");
+      const flags = flagsOf(nic.name, config.interfaces, live?.interfaces);
+      const device = { alias: interfaceAlias(nic.name), path: null };
+      await this.#attach(dom, device, { interface: interfaceElement(nic, address) }, flags, signal);
     }
   }
 
-  async #attach(dom: Domain["dom"], task: string, tree: XmlTree, flags: number, signal: AbortSignal): Promise<void> {
+  async #attach(dom: Domain["dom"], device: LostDevice, tree: XmlTree, flags: number, signal: AbortSignal): Promise<void> {
+    const task = `attach ${device.alias}`;
+    const attach = () => this.#client.call("domainAttachDeviceFlags", { dom, xml: buildXml(tree), flags }, { signal });
     try {
-      await this.#client.call("domainAttachDeviceFlags", { dom, xml: buildXml(tree), flags }, { signal });
+      await attach();
     } catch (error) {
-      throw attachError(error, task);
+      const mayBeLost = (flags & AFFECT.LIVE) !== 0 && isLost(error);
+      if (!mayBeLost || !(await removeLost(this.#client, dom, device, signal))) throw attachError(error, task);
+      await attempt(task, attach);
     }
   }
 
@@ -135,7 +158,7 @@ export class Plugger {
     const { dom } = domain;
     using removal = awaitRemoval(this.#client, dom.uuid, alias);
     try {
-      await this.#client.call("domainDetachDeviceAlias", { dom, alias, flags: AFFECT.LIVE }, { signal, timeoutMs: REMOVAL_MS });
+      await this.#client.call("domainDetachDeviceAlias", { dom, alias, flags: AFFECT.LIVE }, { signal, timeoutMs: DETACH_MS });
     } catch (error) {
       if (!(error instanceof LibvirtError)) throw driverError(error, `detach ${alias}`);
       if (!(await this.#hasLive(domain, alias, signal))) return;
@@ -146,7 +169,8 @@ export class Plugger {
     }
     // libvirt itself waits a little; mostly it is gone by now.
     if (!(await this.#hasLive(domain, alias, signal))) return;
-    const told = await removal.within(REMOVAL_MS, signal);
+    const { removalMs = REMOVAL_MS } = this.#options;
+    const told = await removal.within(removalMs, signal);
     if (told === "removed" || !(await this.#hasLive(domain, alias, signal))) return;
     throw deviceBusy(alias, told === "refused" ? "refused to" : "did not");
   }
@@ -184,26 +208,31 @@ export class Plugger {
   }
 }
 
+interface Named {
+  name: string;
+}
+
+function has(list: readonly Named[], name: string): boolean {
+  return list.some((one) => one.name === name);
+}
+
+/** Each once. */
+function together<T extends Named>(config: readonly T[], live: readonly T[]): T[] {
+  return [...config, ...live.filter(({ name }) => !has(config, name))];
+}
+
 function attachError(error: unknown, task: string): FleetError {
   const refused = driverError(error, task);
   if (/no more available pci slots|no free (pci )?(slot|address)|no available.*(pci|slot)/i.test(refused.message)) {
     const message = "The machine of this guest has no free slot left for a device while it runs: stop it, and attach it then.";
     return precondition("NoFreeSlot", message);
   }
-  if (/duplicate (device )?id|duplicate node/i.test(refused.message)) {
-    const message = `libvirt ended while it attached the device, and knows less of this guest than the guest has: restart the instance. (${refused.message})`;
-    return precondition("DeviceLost", message);
-  }
   return refused;
 }
 
 function deviceBusy(alias: string, how: string): FleetError {
   const name = alias.replace(/^ua-[a-z]+-/, "");
-  return precondition(
-    "DeviceBusy",
-    `The guest ${how} let go of ${name} in ${REMOVAL_MS / 1000} s: unmount it there, and see that the guest runs.`,
-    {
-      device: name,
-    },
-  );
+  return precondition("DeviceBusy", `The guest ${how} let go of ${name} in time: unmount it there, and see that the guest runs.`, {
+    device: name,
+  });
 }
