@@ -30,6 +30,8 @@ const RESIZE_MS = 10_000;
 const PAUSES = { firstMs: 50, longestMs: 2000 };
 /** One that ended before it had lived so long is not opened again at once. */
 const LIVED_MS = 5000;
+/** An instance that is on its way out is refused for all kinds of reasons, until it is said to be down. */
+const REFUSED_MS = 3000;
 /** What it takes to say that the instance does not run. */
 const DOWN: ReadonlySet<string> = new Set(["InstanceNotRunning", "InstanceMissing"]);
 /** What passes: the software is away, or another program holds the console. */
@@ -134,7 +136,7 @@ export class CarriedTerminal {
   async #openAgain(reopen: OpenTerminal | null): Promise<Ending | null> {
     if (reopen === null) return STOPPED;
     const { awayMs, log } = this.#options;
-    const until = performance.now() + awayMs;
+    const awaySince = performance.now();
     for (;;) {
       this.#pausing = new AbortController();
       await pause(this.#backoff.next(), AbortSignal.any([this.#closing.signal, this.#pausing.signal]));
@@ -146,7 +148,7 @@ export class CarriedTerminal {
         if (this.#closing.signal.aborted) return CLOSED;
         if (error.code === "NOT_FOUND" || DOWN.has(error.reason ?? "")) return STOPPED;
         const passes = PASSING.has(error.code) || error.reason === "ConsoleBusy";
-        if (!passes || performance.now() > until) return lost(error);
+        if (performance.now() - awaySince > (passes ? awayMs : Math.min(awayMs, REFUSED_MS))) return lost(error);
         log.debug({ err: error }, "a console is not back yet");
       }
     }

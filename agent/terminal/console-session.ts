@@ -141,7 +141,10 @@ export class ConsoleSession implements Watched {
     }
   }
 
-  /** FAILED_PRECONDITION NotTheWriter, InputGap, NoInput, ConsoleEnded; UNAVAILABLE ConsoleAway, when nothing was typed. */
+  /**
+   * FAILED_PRECONDITION NotTheWriter, InputGap, NoInput, ConsoleEnded; UNAVAILABLE ConsoleAway, when nothing was typed, and InputUncertain, when
+   * the console went away meanwhile.
+   */
   async type(request: TypingRequest, signal: AbortSignal): Promise<WriteConsoleResponse> {
     this.#throwIfOver();
     const { terminal } = this.#options;
@@ -182,10 +185,10 @@ export class ConsoleSession implements Watched {
     if (sequence > writer.nextSequence) {
       throw precondition("InputGap", `The input ${writer.nextSequence} is missing before ${sequence}.`, { expected: writer.nextSequence });
     }
-    const open = await terminal.ready(limits.inputMs, signal);
+    const open = await terminal.ready(limits.readyMs, signal);
     // From here on nobody can tell how much of it was typed: it counts.
     if (sequence !== 0) writer.nextSequence += 1;
-    if (data.length > 0) await open.write(data);
+    if (data.length > 0) await open.write(data).catch(uncertain);
     return { nextSequence: writer.nextSequence, repeatedInput: false };
   }
 
@@ -249,4 +252,11 @@ export class ConsoleSession implements Watched {
     if (this.#ending === null) return;
     throw precondition("ConsoleEnded", this.#ending.message, { ended: this.#ending.end.replace("CONSOLE_END_", "") });
   }
+}
+
+function uncertain(cause: unknown): never {
+  throw new FleetError("UNAVAILABLE", "The console went away while this was typed; nobody knows how much of it was.", {
+    reason: "InputUncertain",
+    cause,
+  });
 }

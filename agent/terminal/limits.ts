@@ -21,8 +21,9 @@ export interface ConsoleLimits {
   stallMs: number;
   /** Input that waits to be typed. */
   inputBytes: number;
-  /** How long a caller waits until its input is typed. */
+  /** How long a caller waits until its input is typed; for a console that is away, less. */
   inputMs: number;
+  readyMs: number;
   /** A session that nobody watches ends after this. */
   idleMs: number;
   /** A session that has ended is known for this long. */
@@ -42,6 +43,7 @@ export const CONSOLE_LIMITS: ConsoleLimits = {
   stallMs: 1000,
   inputBytes: 256 * KIB,
   inputMs: 10_000,
+  readyMs: 3000,
   idleMs: 600_000,
   rememberMs: 60_000,
   awayMs: 600_000,

@@ -28,7 +28,7 @@ describeWithPeers("consoles of guests", ["network-namespaces", "libvirt", "tiny-
   let served: ServedConsoles;
   beforeAll(async () => {
     host = await DriverHost.start(75);
-    served = await ServedConsoles.start(() => [host.driver], { limits: { inputMs: 1000 } });
+    served = await ServedConsoles.start(() => [host.driver], { limits: { readyMs: 500 } });
     await each(async (plan) => {
       await host.driver.create(plan, quiet, soon());
       await expect(served.open({ instanceId: plan.instanceId })).rejects.toMatchObject({

@@ -52,7 +52,10 @@ test.each([
   ["the instance was restarted", new FakeTerminal({ run: "2" }), ConsoleEnd.STOPPED],
   ["its host has no console for it any more", refusal("FAILED_PRECONDITION", "NoConsole"), ConsoleEnd.LOST],
 ])("it is over when %s", async (_what, answer, end) => {
-  const { first, terminal, ending } = carried([refusal("UNAVAILABLE", "EngineUnreachable"), answer]);
+  const { first, terminal, ending } = carried(
+    [refusal("UNAVAILABLE", "EngineUnreachable"), refusal("FAILED_PRECONDITION", "EngineRefused"), answer],
+    500,
+  );
   first.end();
   expect(await ending).toMatchObject({ end });
   if (answer instanceof FakeTerminal) expect(answer.disposed).toBe(true);

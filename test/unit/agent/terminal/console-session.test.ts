@@ -174,6 +174,15 @@ test("input that the terminal does not take waits, up to a limit, and a repeat o
   expect(terminal.typed).toEqual(["1234567", "89"]);
 });
 
+test("input that went away with the console is not said to be typed, and a repeat of it types nothing", async () => {
+  const { terminal, type } = started();
+  terminal.gate = Promise.reject(new Error("cut off"));
+  await expect(type("a", "1", 1)).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "InputUncertain" });
+  terminal.gate = null;
+  expect(await type("a", "1", 1)).toEqual({ nextSequence: 2, repeatedInput: true });
+  expect(terminal.typed).toEqual([]);
+});
+
 test("where nobody reads what is typed, that is said", async () => {
   const { type, session } = started({}, new FakeTerminal({ takesInput: false }));
   expect(session.view()).toMatchObject({ takesInput: false });
