@@ -74,6 +74,7 @@ export interface RunningAgent {
 }
 
 const STOP_GRACE_MS = 1000;
+const RECEIVE_WINDOW_BYTES = 1024 * 1024;
 
 /**
  * Puts this machine into the graph. Resolves when the node has an id: at once after the first time, even while the control plane is away.
@@ -212,6 +213,8 @@ function agentServer(options: AgentOptions, credentials: AgentCredentials, tls: 
     metrics: options.metrics ?? new Metrics(),
     authenticate: authenticateByCertificate(readOnlyCa(credentials.caPem), ["control"]),
     credentials: tls,
+    // A guest's memory comes through here.
+    receiveWindowBytes: RECEIVE_WINDOW_BYTES,
     reflection: false,
   });
 }

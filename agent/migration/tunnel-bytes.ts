@@ -40,7 +40,7 @@ async function drained(connection: Duplex, signal: AbortSignal): Promise<void> {
   try {
     await once(connection, "drain", { signal: AbortSignal.any([signal, closed.signal]) });
   } catch (error) {
-    throw closed.signal.aborted ? broken() : error;
+    throw signal.aborted ? error : broken();
   } finally {
     connection.off("close", onClose);
   }

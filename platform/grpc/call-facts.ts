@@ -1,4 +1,4 @@
-import type { Http2Session, ServerHttp2Stream } from "node:http2";
+import type { Http2Session, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import { TLSSocket } from "node:tls";
 import { ServerInterceptingCall, type ServerInterceptingCallInterface, type ServerInterceptor } from "@grpc/grpc-js";
 import type { CallContext } from "nice-grpc";
@@ -24,6 +24,12 @@ const facts = new WeakMap<Uint8Array, CallFacts>();
 /** The connections of a server that have made a call, each with what does not change from call to call. */
 export class ServerSessions {
   readonly #certificates = new Map<Http2Session, Buffer | null>();
+  readonly #windowBytes: number | null;
+
+  /** `windowBytes`: how much a client may send ahead of what was read; null: HTTP/2's own 64 KiB. */
+  constructor(windowBytes: number | null = null) {
+    this.#windowBytes = windowBytes;
+  }
 
   /** Those of a call that begins; who asks sets `cancelled`. */
   factsOf(call: ServerInterceptingCallInterface): CallFacts {
@@ -65,9 +71,17 @@ export class ServerSessions {
     if (certificate === undefined) {
       certificate = session.socket instanceof TLSSocket ? (session.socket.getPeerX509Certificate()?.raw ?? null) : null;
       this.#certificates.set(session, certificate);
+      this.#widen(session);
       session.once("close", () => this.#certificates.delete(session));
     }
     return certificate;
+  }
+
+  /** grpc-js has this for clients alone. */
+  #widen(session: ServerHttp2Session): void {
+    if (this.#windowBytes === null || session.destroyed) return;
+    session.setLocalWindowSize(this.#windowBytes);
+    session.settings({ initialWindowSize: this.#windowBytes });
   }
 }
 

@@ -28,6 +28,8 @@ export interface GrpcServerOptions {
   reflection?: boolean;
   /** The longest request; 4 MiB by default. */
   maxRequestBytes?: number;
+  /** How much a client may send ahead of what was read, for servers that are sent much; HTTP/2's own 64 KiB by default. */
+  receiveWindowBytes?: number;
   /** Calls at once on one connection; 256 by default. */
   maxConcurrentStreams?: number;
   /** For unary calls that bring no deadline; 60 s by default. */
@@ -90,12 +92,14 @@ class FleetGrpcServer implements GrpcServer {
   readonly #environment: HandlerEnvironment;
   readonly #services: string[] = [];
   readonly #health = new HealthService();
-  readonly #sessions = new ServerSessions();
-  readonly #unary = new UnaryCalls(this.#sessions);
+  readonly #sessions: ServerSessions;
+  readonly #unary: UnaryCalls;
   #stopped: Promise<void> | null = null;
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
+    this.#sessions = new ServerSessions(options.receiveWindowBytes);
+    this.#unary = new UnaryCalls(this.#sessions);
     logLibrary(options.log);
     this.#server = createServer(serverOptions(options, this.#unary));
     this.#environment = {

@@ -2,8 +2,10 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import type { InstancePlan } from "../../agent/drivers/instance-driver.ts";
 import type { LibvirtMigrations } from "../../agent/drivers/libvirt/migration/libvirt-migrations.ts";
+import { socketDirectory } from "../../agent/drivers/libvirt/migration/socket-directory.ts";
 import type { CarryConnection } from "../../agent/drivers/migration-driver.ts";
 import { migrationTunnelService } from "../../agent/grpc/migration-tunnel-service.ts";
 import { tunnelTo } from "../../agent/migration/tunnel-client.ts";
@@ -36,20 +38,25 @@ export class Moving {
   readonly source: DriverHost;
   readonly destination: DriverHost;
   copiesDisks = false;
-  readonly #ticket = randomBytes(24).toString("base64url");
+  /** How often the source's part ended. */
+  ended = 0;
+  readonly ticket = randomBytes(24).toString("base64url");
   readonly #carry: CarryConnection;
   #description = "";
   #cookie = "";
   #destination = "";
   #finished = "";
-  /** How often the source's part ended. */
-  ended = 0;
 
-  constructor(plan: InstancePlan, source: DriverHost, destination: DriverHost, carryTo: (ticket: string, migrationId: string) => CarryConnection) {
+  constructor(
+    plan: InstancePlan,
+    source: DriverHost,
+    destination: DriverHost,
+    carryTo: (ticket: string, migrationId: string) => CarryConnection,
+  ) {
     this.plan = plan;
     this.source = source;
     this.destination = destination;
-    this.#carry = carryTo(this.#ticket, this.migrationId);
+    this.#carry = carryTo(this.ticket, this.migrationId);
   }
 
   /** Names of the checks that failed, with their messages. */
@@ -70,7 +77,7 @@ export class Moving {
       this.ended += 1;
     };
     const begun = await migrationsOf(this.source).begin({ ...this.#here, copiesDisks }, onEnded, soon());
-    const request = { ...this.#there, ...begun, copiesDisks, ticket: this.#ticket, description: this.#description };
+    const request = { ...this.#there, ...begun, copiesDisks, ticket: this.ticket, description: this.#description };
     const prepared = await migrationsOf(this.destination).prepare(request, soon());
     this.#cookie = prepared.cookie;
     this.#destination = prepared.destination;
@@ -79,7 +86,7 @@ export class Moving {
   async perform({ onProgress = () => undefined, signal = soon(), ...limits }: MovingOptions = {}): Promise<void> {
     const request = {
       ...this.#here,
-      ...{ copiesDisks: this.copiesDisks, cookie: this.#cookie, destination: this.#destination, ticket: this.#ticket },
+      ...{ copiesDisks: this.copiesDisks, cookie: this.#cookie, destination: this.#destination, ticket: this.ticket },
       ...{ destinationNodeId: this.#there.nodeId, destinationAddress: "", destinationPeer: "" },
       ...{ maxDowntimeMs: 0, bandwidthBps: 0, autoConvergeSeconds: 0 },
       ...limits,
@@ -96,6 +103,20 @@ export class Moving {
 
   async confirm(cancelled = false): Promise<boolean> {
     return (await migrationsOf(this.source).confirm({ ...this.#here, cancelled, cookie: this.#finished }, soon())).running;
+  }
+
+  /** The placement at the destination. */
+  get moved(): InstancePlan {
+    return { ...this.plan, nodeId: this.#there.nodeId, generation: this.plan.generation + 1 };
+  }
+
+  /** Where its sockets are, while there are any. */
+  get socketDirectories(): string[] {
+    const directory = ({ host }: DriverHost) => join(host.libvirt.directory, "migrations");
+    return [
+      socketDirectory(directory(this.source), this.migrationId, "source"),
+      socketDirectory(directory(this.destination), this.migrationId, "destination"),
+    ];
   }
 
   /** What the source and the destination have: "RUNNING ABSENT". */
@@ -115,9 +136,8 @@ export class Moving {
     await this.perform(limits);
     if (!(await this.finish())) throw new Error("It did not come over.");
     await this.confirm();
-    const { plan } = this;
-    await this.source.driver.remove(plan, soon(), { keepDisks: !this.copiesDisks });
-    return { ...plan, nodeId: this.#there.nodeId, generation: plan.generation + 1 };
+    await this.source.driver.remove(this.plan, soon(), { keepDisks: !this.copiesDisks });
+    return this.moved;
   }
 
   get #here() {
@@ -127,22 +147,37 @@ export class Moving {
 
   get #there() {
     const { instanceId, generation } = this.plan;
-    return { migrationId: this.migrationId, instanceId, nodeId: `node-of-${this.destination.host.namespace.name}`, generation: generation + 1 };
+    return {
+      migrationId: this.migrationId,
+      instanceId,
+      nodeId: `node-of-${this.destination.host.namespace.name}`,
+      generation: generation + 1,
+    };
   }
 }
 
 /** Two simulated machines, with a tunnel as agents have it: gRPC and mTLS. Disks of type hdd are on storage that both share. */
 export class MigratingHosts implements AsyncDisposable {
   readonly hosts: readonly [DriverHost, DriverHost];
+  /** Of both, for disks of type hdd. */
+  readonly sharedDirectory: string;
   readonly #servers: GrpcServer[] = [];
   readonly #pool: ChannelPool;
+  /** As a part of the control plane. */
+  readonly #controlPool: ChannelPool;
   readonly #ports = new Map<DriverHost, number>();
   readonly #pairs = new Map<DriverHost, { certificatePem: string; keyPem: string; caPem: string }>();
   readonly #remove: () => Promise<void>;
 
-  private constructor(hosts: readonly [DriverHost, DriverHost], pool: ChannelPool, remove: () => Promise<void>) {
+  private constructor(
+    hosts: readonly [DriverHost, DriverHost],
+    sharedDirectory: string,
+    pools: readonly [ChannelPool, ChannelPool],
+    remove: () => Promise<void>,
+  ) {
     this.hosts = hosts;
-    this.#pool = pool;
+    this.sharedDirectory = sharedDirectory;
+    [this.#pool, this.#controlPool] = pools;
     this.#remove = remove;
   }
 
@@ -152,8 +187,9 @@ export class MigratingHosts implements AsyncDisposable {
     const caPem = ca.certificatePem;
     const pair = await agentKeyPair(ca, "agent-source");
     const hosts = [await DriverHost.start(index, {}, shared), await DriverHost.start(index + 1, {}, shared)] as const;
-    const pool = new ChannelPool({ credentials: () => ({ ...pair, caPem }) });
-    const migrating = new MigratingHosts(hosts, pool, async () => {
+    const control = await ca.issueControl("compute");
+    const pools = [pair, control].map((own) => new ChannelPool({ credentials: () => ({ ...own, caPem }) }));
+    const migrating = new MigratingHosts(hosts, shared, pools as [ChannelPool, ChannelPool], async () => {
       await remove();
       await rm(shared, { recursive: true, force: true });
     });
@@ -168,6 +204,15 @@ export class MigratingHosts implements AsyncDisposable {
     return new Moving(plan, source, destination, (ticket, migrationId) => tunnelTo(this.#pool, { address, peerUri, migrationId, ticket }));
   }
 
+  /** An empty connection with this ticket. */
+  async carryTo(destination: DriverHost, migrationId: string, ticket: string, as: "agent" | "control" = "agent"): Promise<void> {
+    const target = { address: `127.0.0.1:${this.#ports.get(destination)}`, peerUri: `fleetgraph://agent/${agentOf(destination)}` };
+    const connection = new PassThrough();
+    connection.end();
+    const carry = tunnelTo(as === "agent" ? this.#pool : this.#controlPool, { ...target, migrationId, ticket });
+    await carry("memory", connection, soon());
+  }
+
   /** Breaks every tunnel that is open; new ones can be opened. */
   async cutTunnels(): Promise<void> {
     await Promise.all(this.#servers.splice(0).map((server) => server.stop(0)));
@@ -176,6 +221,7 @@ export class MigratingHosts implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#pool.close();
+    this.#controlPool.close();
     await Promise.all(this.#servers.map((server) => server.stop(0)));
     for (const host of this.hosts) await host[Symbol.asyncDispose]();
     await this.#remove();

@@ -144,6 +144,7 @@ export class LibvirtMigrations implements MigrationDriver {
       if (known !== undefined) throw conflict("Another migration of this instance is under way.", known.migrationId);
       this.#checkUndecided(instanceId, migrationId);
       if (this.#sources.size >= MAX_ATTEMPTS) throw tooMany();
+      await this.#probes.remove(instanceId);
       const { dom } = await this.#existing(instanceId, signal);
       const { xml } = await client.call("domainGetXmlDesc", { dom }, { signal });
       const targets = copiesDisks

@@ -100,7 +100,10 @@ export class MigrationRecovery {
       const mayStart = state === "PAUSED" && note.state === "finishing" && performance.now() < until;
       if (!mayStart) {
         log.info({ instanceId: note.instanceId, state }, "a guest that did not come over is removed");
-        await control.remove(domain, signal);
+        await control.remove(domain, signal).catch((error: unknown) => {
+          // libvirt removes it itself, too.
+          if (!(error instanceof FleetError && error.reason === "InstanceMissing")) throw error;
+        });
         return false;
       }
       await pause(AGAIN_MS, signal);

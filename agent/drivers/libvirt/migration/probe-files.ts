@@ -5,45 +5,52 @@ import { join } from "node:path";
 const PREFIX = ".fleetgraph-seen-by-";
 const KEPT_MS = 600_000;
 
+interface Probe {
+  paths: string[];
+  timer: NodeJS.Timeout;
+}
+
 /** Files by which another host's agent finds out whether it sees the same directories. */
 export class ProbeFiles {
   /** Tells the files of agents apart that share a directory. */
   readonly #own: string;
-  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #probes = new Map<string, Probe>();
 
   constructor(owner: string) {
     this.#own = `${PREFIX}${createHash("sha256").update(owner).digest("hex").slice(0, 16)}-`;
   }
 
-  /** Makes one in each of them, and gives its name. It is there for ten minutes. */
-  async make(directories: Iterable<string>): Promise<string> {
+  /** Makes one in each of them, and gives its name. It is there for ten minutes, or until another is made for the same instance. */
+  async make(instanceId: string, directories: Iterable<string>): Promise<string> {
+    await this.remove(instanceId);
     const name = this.#own + randomBytes(16).toString("hex");
-    for (const directory of new Set(directories)) {
-      const path = join(directory, name);
-      await writeFile(path, "", { mode: 0o600 });
-      const timer = setTimeout(() => void this.#remove(path), KEPT_MS);
-      timer.unref();
-      this.#timers.set(path, timer);
-    }
+    const paths = [...new Set(directories)].map((directory) => join(directory, name));
+    const timer = setTimeout(() => void this.remove(instanceId), KEPT_MS);
+    timer.unref();
+    this.#probes.set(instanceId, { paths, timer });
+    for (const path of paths) await writeFile(path, "", { mode: 0o600 });
     return name;
+  }
+
+  async remove(instanceId: string): Promise<void> {
+    const probe = this.#probes.get(instanceId);
+    clearTimeout(probe?.timer);
+    this.#probes.delete(instanceId);
+    for (const path of probe?.paths ?? []) await rm(path, { force: true }).catch(() => undefined);
   }
 
   /** Of an agent that ended before it removed them. */
   async clear(directories: Iterable<string>): Promise<void> {
+    const current = new Set([...this.#probes.values()].flatMap(({ paths }) => paths));
     for (const directory of new Set(directories)) {
       const names = await readdir(directory).catch(() => []);
-      for (const name of names) if (name.startsWith(this.#own)) await rm(join(directory, name), { force: true });
+      const old = names.filter((name) => name.startsWith(this.#own)).map((name) => join(directory, name));
+      for (const path of old) if (!current.has(path)) await rm(path, { force: true });
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#timers.keys()].map((path) => this.#remove(path)));
-  }
-
-  async #remove(path: string): Promise<void> {
-    clearTimeout(this.#timers.get(path));
-    this.#timers.delete(path);
-    await rm(path, { force: true }).catch(() => undefined);
+    await Promise.all([...this.#probes.keys()].map((instanceId) => this.remove(instanceId)));
   }
 }
 

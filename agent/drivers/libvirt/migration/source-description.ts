@@ -37,7 +37,10 @@ export class SourceDescription {
     // One that does not run has sizes and processors that cannot be asked.
     if (failed.length > 0) return { description: "", probeName: "", failed };
     const description = await this.#describe(plan, domain, guest, xml, signal);
-    const probeName = await probes.make(description.disks.map(({ path }) => dirname(path)));
+    const probeName = await probes.make(
+      plan.instanceId,
+      description.disks.map(({ path }) => dirname(path)),
+    );
     return { description: writeDescription(description), probeName, failed: [] };
   }
 
