@@ -1805,7 +1805,8 @@ export const ConsoleAgentServiceDefinition = {
     },
     /**
      * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected), NoInput, ConsoleEnded (details: ended). A repeated
-     * sequence number is answered like the first time, and types nothing. UNAVAILABLE ConsoleAway: nothing was typed, try again.
+     * sequence number is answered like the first time, and types nothing. UNAVAILABLE: ConsoleAway (nothing was typed: try again), InputUncertain (it went
+     * away meanwhile).
      * DEADLINE_EXCEEDED InputNotTaken, RESOURCE_EXHAUSTED InputQueueFull: what runs there does not read.
      */
     writeConsole: {
@@ -1858,7 +1859,8 @@ export interface ConsoleAgentServiceImplementation<CallContextExt = {}> {
   ): ServerStreamingMethodResult<DeepPartial<ConsoleFrame>>;
   /**
    * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected), NoInput, ConsoleEnded (details: ended). A repeated
-   * sequence number is answered like the first time, and types nothing. UNAVAILABLE ConsoleAway: nothing was typed, try again.
+   * sequence number is answered like the first time, and types nothing. UNAVAILABLE: ConsoleAway (nothing was typed: try again), InputUncertain (it went
+   * away meanwhile).
    * DEADLINE_EXCEEDED InputNotTaken, RESOURCE_EXHAUSTED InputQueueFull: what runs there does not read.
    */
   writeConsole(
@@ -1901,7 +1903,8 @@ export interface ConsoleAgentServiceClient<CallOptionsExt = {}> {
   ): AsyncIterable<ConsoleFrame>;
   /**
    * Types. FAILED_PRECONDITION: NotTheWriter (details: writer), InputGap (details: expected), NoInput, ConsoleEnded (details: ended). A repeated
-   * sequence number is answered like the first time, and types nothing. UNAVAILABLE ConsoleAway: nothing was typed, try again.
+   * sequence number is answered like the first time, and types nothing. UNAVAILABLE: ConsoleAway (nothing was typed: try again), InputUncertain (it went
+   * away meanwhile).
    * DEADLINE_EXCEEDED InputNotTaken, RESOURCE_EXHAUSTED InputQueueFull: what runs there does not read.
    */
   writeConsole(
