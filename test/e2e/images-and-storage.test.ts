@@ -244,8 +244,8 @@ describeWithPeers("images, volumes and snapshots", ["network-namespaces", "libvi
     await asked("attachNetworkInterface", { name: "second", network: { networkId: "default" } });
     await asked("attachVolume", { name: "db", pool: "data", volume: "db" });
     expect(await devices()).toContain(join(path, "db"));
-    await viewer.type("cat /sys/block/vd*/serial\r");
-    await viewer.shows("\ndb");
+    await viewer.type("echo serials-$(cat /sys/block/vd*/serial)\r");
+    await viewer.shows("serials-rootdb");
     const { instance } = await fleet.query(
       "query ($id: ID!) { instance(id: $id) { spec { volumes { name pool volume } interfaces { name } } snapshots { nodes { id name } } } }",
       { id: instanceId },
