@@ -7,6 +7,7 @@ export class FrameViewer {
   readonly #reading: AsyncIterator<ConsoleFrame>;
   readonly #chunks: Uint8Array[] = [];
   #length = 0;
+  #onFrame: (() => void) | null = null;
   #running: Promise<void> | null = null;
   #error: unknown = null;
   #isPaused = false;
@@ -44,6 +45,7 @@ export class FrameViewer {
     this.frames.push(value);
     this.#chunks.push(value.data);
     this.#length += value.data.length;
+    this.#onFrame?.();
     return value;
   }
 
@@ -70,6 +72,16 @@ export class FrameViewer {
   async got(bytes: number): Promise<void> {
     this.read();
     await this.#until(() => this.#length >= bytes, `${bytes} bytes`);
+  }
+
+  /** Resolves with the frame that brings more than so many bytes, at once when it is there. */
+  async longerThan(bytes: number): Promise<void> {
+    this.read();
+    while (this.#length <= bytes) {
+      const came = Promise.withResolvers<void>();
+      this.#onFrame = came.resolve;
+      await came.promise;
+    }
   }
 
   async over(): Promise<ConsoleFrame> {
