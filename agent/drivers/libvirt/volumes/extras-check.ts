@@ -20,8 +20,8 @@ export function checkExtras({ volumes, interfaces }: WantedExtras, at = ""): voi
   if (interfaces.length > MAX_INTERFACES) throw tooMany(`${at}interfaces`, interfaces.length, MAX_INTERFACES);
   for (const [index, { name, pool, volume }] of volumes.entries()) {
     checkDeviceName(`${at}volumes[${index}].name`, name);
-    checkPoolName(pool);
-    checkVolumeName(volume);
+    checkPoolName(pool, `${at}volumes[${index}].pool`);
+    checkVolumeName(volume, `${at}volumes[${index}].volume`);
   }
   for (const [index, { name, network }] of interfaces.entries()) {
     const field = `${at}interfaces[${index}]`;

@@ -18,17 +18,17 @@ const VOLUME_FILE = /^(.+)\.(qcow2|raw)$/;
 const MAKING_FILE = /^(.+)\.making-([0-9a-f]{8})$/;
 const SHOWN = 60;
 
-export function checkPoolName(name: string): void {
+export function checkPoolName(name: string, field = "name"): void {
   if (!POOL_NAME.test(name))
-    throw invalid("PoolNameInvalid", "name", `${shown(name)} is no name for a pool: up to 63 letters, digits, "-" and "_".`);
+    throw invalid("PoolNameInvalid", field, `${shown(name)} is no name for a pool: up to 63 letters, digits, "-" and "_".`);
   if (OWN_POOLS.test(name))
-    throw invalid("PoolNameInvalid", "name", `Names that begin with "fleetgraph-" are the agent's own: ${shown(name)}.`);
+    throw invalid("PoolNameInvalid", field, `Names that begin with "fleetgraph-" are the agent's own: ${shown(name)}.`);
 }
 
-export function checkVolumeName(name: string): void {
+export function checkVolumeName(name: string, field = "name"): void {
   if (!VOLUME_NAME.test(name) || name.includes("..")) {
     const message = `${shown(name)} is no name for a volume: up to 100 letters, digits, "-", "_" and single dots, a letter or digit first.`;
-    throw invalid("VolumeNameInvalid", "name", message);
+    throw invalid("VolumeNameInvalid", field, message);
   }
 }
 
