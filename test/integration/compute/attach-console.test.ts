@@ -1,76 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { createGrpcChannel } from "../../../platform/grpc/channel.ts";
 import { grpcClient } from "../../../platform/grpc/client.ts";
-import {
-  ComputeServiceDefinition,
-  type ConsoleInput,
-  type ConsoleOutput,
-  InstanceType,
-} from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import { ComputeServiceDefinition, InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import { ConsoleEnd } from "../../../schema/generated/proto/hypervisor/v1/consoles.ts";
+import { Attached } from "../../support/attached-client.ts";
 import { ComputeControlPlane, GIB } from "../../support/compute-control-plane.ts";
 import type { RecordedAgent } from "../../support/recorded-agent.ts";
 import { until } from "../../support/until.ts";
-
-/** A client of AttachConsole: sends what it is told, reads until it ends. */
-class Attached {
-  readonly outputs: ConsoleOutput[] = [];
-  /** Null: the call ended without an error. */
-  readonly ended: Promise<FleetError | null>;
-  readonly #leave = new AbortController();
-  #queue: Array<Partial<ConsoleInput> | null> = [];
-  #wake: () => void = () => undefined;
-
-  constructor(call: (inputs: AsyncIterable<Partial<ConsoleInput>>, signal: AbortSignal) => AsyncIterable<ConsoleOutput>) {
-    this.ended = this.#read(call(this.#inputs(), this.#leave.signal)).then(() => null, FleetError.from);
-  }
-
-  send(input: Partial<ConsoleInput>): void {
-    this.#queue.push(input);
-    this.#wake();
-  }
-
-  /** Sends no more, and reads on. */
-  close(): void {
-    this.#queue.push(null);
-    this.#wake();
-  }
-
-  leave(): void {
-    this.#leave.abort();
-  }
-
-  get text(): string {
-    return Buffer.concat(this.outputs.map(({ data }) => data)).toString();
-  }
-
-  async until(text: string): Promise<void> {
-    let end: FleetError | null | undefined;
-    void this.ended.then((reason) => {
-      end = reason;
-    });
-    await until(() => this.text.includes(text) || end !== undefined, JSON.stringify(text));
-    if (!this.text.includes(text)) throw new Error(`Ended with ${JSON.stringify(this.text)}.`, { cause: end });
-  }
-
-  async #read(outputs: AsyncIterable<ConsoleOutput>): Promise<void> {
-    for await (const output of outputs) this.outputs.push(output);
-  }
-
-  async *#inputs(): AsyncGenerator<Partial<ConsoleInput>, void> {
-    for (;;) {
-      const input = this.#queue.shift();
-      if (input === null) return;
-      if (input) yield input;
-      else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    }
-  }
-}
 
 describe("AttachConsole", () => {
   let plane: ComputeControlPlane;
