@@ -3,10 +3,11 @@ import { BigIntType } from "@mikro-orm/core";
 import { Entity, PrimaryKey, Property } from "@mikro-orm/decorators/legacy";
 import type { DesiredState, InstanceSecrets, InstanceSpec, InstanceState, InstanceType, StringMap } from "../services/instance-types.ts";
 import type { InstanceRecord } from "../services/state-machine.ts";
+import { ResourceColumns } from "./resource-columns.ts";
 
 /** A VM, a microVM or a container: one of ours, or one that was found on a host. Deleted ones stay for a while. */
 @Entity({ tableName: "instance" })
-export class Instance implements InstanceRecord {
+export class Instance extends ResourceColumns implements InstanceRecord {
   @PrimaryKey({ type: "string" })
   id!: string;
 
@@ -100,19 +101,6 @@ export class Instance implements InstanceRecord {
   /** Loaded only where it is asked for. */
   @Property({ type: "json", lazy: true })
   secrets!: InstanceSecrets;
-
-  /** What it holds of its node, as columns, so that the database can add them up; 0 where it is not managed. */
-  @Property({ type: "integer" })
-  cpuCores!: number;
-
-  @Property({ type: new BigIntType("number") })
-  memoryBytes!: number;
-
-  @Property({ type: new BigIntType("number") })
-  diskBytes!: number;
-
-  @Property({ type: "integer" })
-  gpuCount!: number;
 
   @Property({ type: "json" })
   labels!: StringMap;

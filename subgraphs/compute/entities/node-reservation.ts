@@ -1,22 +1,10 @@
 import "reflect-metadata";
-import { BigIntType } from "@mikro-orm/core";
-import { Entity, PrimaryKey, Property } from "@mikro-orm/decorators/legacy";
+import { Entity, PrimaryKey } from "@mikro-orm/decorators/legacy";
+import { ResourceColumns } from "./resource-columns.ts";
 
 /** What the instances of a node hold of it together. Changed in the transaction that changes the instance. */
 @Entity({ tableName: "node_reservation" })
-export class NodeReservation {
+export class NodeReservation extends ResourceColumns {
   @PrimaryKey({ type: "string" })
   nodeId!: string;
-
-  @Property({ type: "integer" })
-  cpuCores!: number;
-
-  @Property({ type: new BigIntType("number") })
-  memoryBytes!: number;
-
-  @Property({ type: new BigIntType("number") })
-  diskBytes!: number;
-
-  @Property({ type: "integer" })
-  gpuCount!: number;
 }
