@@ -123,7 +123,7 @@ export interface CreatePoolRequest {
   nodeId: string;
   name: string;
   kind: PoolKind;
-  /** DIR: an absolute path below a folder that the host's configuration allows (agent.poolRoots). NETFS: where it is mounted; empty: chosen. */
+  /** An absolute path below a folder that the host's configuration allows (agent.poolRoots); NETFS: where it is mounted. Empty: chosen there. */
   path: string;
   source: string;
 }
@@ -140,7 +140,7 @@ export interface DeletePoolResponse {
 
 export interface ListVolumesRequest {
   nodeId: string;
-  /** Empty: of all pools. */
+  /** Empty: of all pools that run. */
   pool: string;
 }
 
@@ -2043,7 +2043,10 @@ export const StorageAgentServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Does nothing where the pool is there as asked for; ALREADY_EXISTS where it is there differently. */
+    /**
+     * Does nothing where the pool is there as asked for; ALREADY_EXISTS where it is there differently. FAILED_PRECONDITION: PoolPathNotAllowed,
+     * PoolOverlap, PoolRootsMissing, PoolInactive (with what libvirt says).
+     */
     createPool: {
       name: "CreatePool",
       requestType: CreatePoolRequest as typeof CreatePoolRequest,
@@ -2069,7 +2072,10 @@ export const StorageAgentServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Does nothing where the volume is there as asked for; ALREADY_EXISTS where it is there differently. */
+    /**
+     * Does nothing where the volume is there as asked for; ALREADY_EXISTS where it is there differently. Goes on where the caller gives up: a
+     * repeated call joins it. FAILED_PRECONDITION: PoolNotManaged, PoolInactive, VolumeTooSmall, NoSpace, ImageNotFound. UNAVAILABLE VolumeBusy.
+     */
     createVolume: {
       name: "CreateVolume",
       requestType: CreateVolumeRequest as typeof CreateVolumeRequest,
@@ -2098,7 +2104,8 @@ export const StorageAgentServiceDefinition = {
     },
     /**
      * Makes the volumes and extra network interfaces of an instance what is asked for, running or not. What is there already stays untouched.
-     * FAILED_PRECONDITION with a reason for what this host or guest cannot do (DeviceBusy: the guest did not let go of it in time).
+     * FAILED_PRECONDITION with a reason for what this host or guest cannot do: DeviceBusy (the guest did not let go of it in time), HotPlugUnsupported
+     * (a microVM that runs), InstanceSaved, NoFreeSlot, VolumeMissing, VolumeInUse, VolumeUnusable, PoolMissing, NetworkNotFound, …
      */
     plugDevices: {
       name: "PlugDevices",
@@ -2113,7 +2120,10 @@ export const StorageAgentServiceDefinition = {
 
 export interface StorageAgentServiceImplementation<CallContextExt = {}> {
   listPools(request: ListPoolsRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListPoolsResponse>>;
-  /** Does nothing where the pool is there as asked for; ALREADY_EXISTS where it is there differently. */
+  /**
+   * Does nothing where the pool is there as asked for; ALREADY_EXISTS where it is there differently. FAILED_PRECONDITION: PoolPathNotAllowed,
+   * PoolOverlap, PoolRootsMissing, PoolInactive (with what libvirt says).
+   */
   createPool(request: CreatePoolRequest, context: CallContext & CallContextExt): Promise<DeepPartial<NodePool>>;
   /** FAILED_PRECONDITION: PoolInUse, PoolNotEmpty, PoolNotManaged. Its directory stays. Does nothing where it is gone. */
   deletePool(
@@ -2124,7 +2134,10 @@ export interface StorageAgentServiceImplementation<CallContextExt = {}> {
     request: ListVolumesRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListVolumesResponse>>;
-  /** Does nothing where the volume is there as asked for; ALREADY_EXISTS where it is there differently. */
+  /**
+   * Does nothing where the volume is there as asked for; ALREADY_EXISTS where it is there differently. Goes on where the caller gives up: a
+   * repeated call joins it. FAILED_PRECONDITION: PoolNotManaged, PoolInactive, VolumeTooSmall, NoSpace, ImageNotFound. UNAVAILABLE VolumeBusy.
+   */
   createVolume(request: CreateVolumeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<NodeVolume>>;
   /** Grows, also while a running instance has it. FAILED_PRECONDITION: VolumeShrink. */
   resizeVolume(request: ResizeVolumeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<NodeVolume>>;
@@ -2135,7 +2148,8 @@ export interface StorageAgentServiceImplementation<CallContextExt = {}> {
   ): Promise<DeepPartial<DeleteVolumeResponse>>;
   /**
    * Makes the volumes and extra network interfaces of an instance what is asked for, running or not. What is there already stays untouched.
-   * FAILED_PRECONDITION with a reason for what this host or guest cannot do (DeviceBusy: the guest did not let go of it in time).
+   * FAILED_PRECONDITION with a reason for what this host or guest cannot do: DeviceBusy (the guest did not let go of it in time), HotPlugUnsupported
+   * (a microVM that runs), InstanceSaved, NoFreeSlot, VolumeMissing, VolumeInUse, VolumeUnusable, PoolMissing, NetworkNotFound, …
    */
   plugDevices(
     request: PlugDevicesRequest,
@@ -2145,7 +2159,10 @@ export interface StorageAgentServiceImplementation<CallContextExt = {}> {
 
 export interface StorageAgentServiceClient<CallOptionsExt = {}> {
   listPools(request: DeepPartial<ListPoolsRequest>, options?: CallOptions & CallOptionsExt): Promise<ListPoolsResponse>;
-  /** Does nothing where the pool is there as asked for; ALREADY_EXISTS where it is there differently. */
+  /**
+   * Does nothing where the pool is there as asked for; ALREADY_EXISTS where it is there differently. FAILED_PRECONDITION: PoolPathNotAllowed,
+   * PoolOverlap, PoolRootsMissing, PoolInactive (with what libvirt says).
+   */
   createPool(request: DeepPartial<CreatePoolRequest>, options?: CallOptions & CallOptionsExt): Promise<NodePool>;
   /** FAILED_PRECONDITION: PoolInUse, PoolNotEmpty, PoolNotManaged. Its directory stays. Does nothing where it is gone. */
   deletePool(
@@ -2156,7 +2173,10 @@ export interface StorageAgentServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ListVolumesRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListVolumesResponse>;
-  /** Does nothing where the volume is there as asked for; ALREADY_EXISTS where it is there differently. */
+  /**
+   * Does nothing where the volume is there as asked for; ALREADY_EXISTS where it is there differently. Goes on where the caller gives up: a
+   * repeated call joins it. FAILED_PRECONDITION: PoolNotManaged, PoolInactive, VolumeTooSmall, NoSpace, ImageNotFound. UNAVAILABLE VolumeBusy.
+   */
   createVolume(request: DeepPartial<CreateVolumeRequest>, options?: CallOptions & CallOptionsExt): Promise<NodeVolume>;
   /** Grows, also while a running instance has it. FAILED_PRECONDITION: VolumeShrink. */
   resizeVolume(request: DeepPartial<ResizeVolumeRequest>, options?: CallOptions & CallOptionsExt): Promise<NodeVolume>;
@@ -2167,7 +2187,8 @@ export interface StorageAgentServiceClient<CallOptionsExt = {}> {
   ): Promise<DeleteVolumeResponse>;
   /**
    * Makes the volumes and extra network interfaces of an instance what is asked for, running or not. What is there already stays untouched.
-   * FAILED_PRECONDITION with a reason for what this host or guest cannot do (DeviceBusy: the guest did not let go of it in time).
+   * FAILED_PRECONDITION with a reason for what this host or guest cannot do: DeviceBusy (the guest did not let go of it in time), HotPlugUnsupported
+   * (a microVM that runs), InstanceSaved, NoFreeSlot, VolumeMissing, VolumeInUse, VolumeUnusable, PoolMissing, NetworkNotFound, …
    */
   plugDevices(
     request: DeepPartial<PlugDevicesRequest>,
