@@ -91,8 +91,11 @@ export class FetchedImages {
       const same = await this.find(digest, signal);
       const fetchedAt = new Date().toISOString();
       const base = { ...image, volume: same?.record.volume ?? image.volume, fetchedAt, source: null };
-      if (same === null) await this.#records.put({ ...base, reference: digest, served: null, validator: null }, signal);
-      const record = await this.#records.put({ ...base, reference: url }, signal);
+      // Each of the two makes it whole; the one that a killed agent did not write is written at the next start, or with the next fetch.
+      const [record] = await Promise.all([
+        this.#records.put({ ...base, reference: url }, signal),
+        same === null && this.#records.put({ ...base, reference: digest, served: null, validator: null }, signal),
+      ]);
       if (same !== null && same.record.volume !== image.volume) await this.#pool.remove(image.volume, signal);
       const kept = await this.#whole(record, signal);
       if (kept !== null) return kept;

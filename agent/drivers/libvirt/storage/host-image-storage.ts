@@ -46,12 +46,14 @@ export class HostImageStorage {
     const fetched = new FetchedImages({ pool, log, users });
     const limits = { ...FETCH_LIMITS, ...fetch };
     const space = new PoolSpace(pool);
-    const fetcher = new ImageFetcher({ pool, space, images: fetched, log, urlPrefixes: imageUrlPrefixes, findCredential, limits });
+    const inspector = new ImageInspector(pool);
+    const urlPrefixes = imageUrlPrefixes;
+    const fetcher = new ImageFetcher({ pool, space, images: fetched, inspector, log, urlPrefixes, findCredential, limits });
     const uses = new ImageUses(pool, log);
     this.#fetched = fetched;
     this.#fetcher = fetcher;
     this.#cleanup = new ImageCleanup({ pool, images: fetched, uses, users, log, rules: { ...CLEANUP_RULES, ...cleanup } });
-    this.store = new ImageStore({ pool, fetcher, fetched, uses, inspector: new ImageInspector(pool) });
+    this.store = new ImageStore({ pool, fetcher, fetched, uses, inspector });
     this.driver = new HostImages({ pool, store: this.store, fetcher, fetched, uses, users });
   }
 

@@ -13,10 +13,15 @@ export class ImageInspector {
     this.#pool = pool;
   }
 
+  /** What was found out while it was written. */
+  remember(volume: Volume, facts: ImageFacts): void {
+    this.#facts.set(keyOf(volume), facts);
+  }
+
   /** Refuses as `imageFacts` does. `shown` is how messages call it, `declared` what its name says. */
   async facts(volume: Volume, shown: string, declared: ImageFormat | null, signal: AbortSignal): Promise<ImageFacts> {
-    const { path, physicalBytes, modified } = volume;
-    const key = `${path}\0${physicalBytes}\0${modified}`;
+    const { physicalBytes } = volume;
+    const key = keyOf(volume);
     const known = this.#facts.get(key);
     if (known !== undefined) return known;
     const head = physicalBytes === 0 ? Buffer.alloc(0) : await this.#pool.read(volume, Math.min(HEAD_BYTES, physicalBytes), signal);
@@ -24,4 +29,9 @@ export class ImageInspector {
     this.#facts.set(key, facts);
     return facts;
   }
+}
+
+/** Changes when the file does. */
+function keyOf({ path, physicalBytes, modified }: Volume): string {
+  return `${path}\0${physicalBytes}\0${modified}`;
 }

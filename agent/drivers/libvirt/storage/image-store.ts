@@ -101,8 +101,10 @@ export class ImageStore {
     const { pin, record, volume } = held;
     try {
       // Once more: the file may have been changed since.
-      const facts = await this.#options.inspector.facts(volume, "that was fetched", record.format, signal);
-      await this.#options.uses.note(record.sha256, new Date(), signal);
+      const [facts] = await Promise.all([
+        this.#options.inspector.facts(volume, "that was fetched", record.format, signal),
+        this.#options.uses.note(record.sha256, new Date(), signal),
+      ]);
       return { ...facts, path: volume.path, [Symbol.dispose]: () => pin[Symbol.dispose]() };
     } catch (error) {
       pin[Symbol.dispose]();

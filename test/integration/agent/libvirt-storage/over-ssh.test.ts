@@ -32,7 +32,7 @@ describeWithPeers("storage of a host that is reached by SSH alone", ["libvirt", 
       log: createLogger({ name: "test", level: "silent" }),
       ssh: { identityFile, knownHostsFile, options: ["IdentityAgent=none"] },
     });
-    const signal = AbortSignal.timeout(30_000);
+    const signal = AbortSignal.timeout(50_000);
     try {
       await mkdir(host.images);
       await qemuImage(host.images, "create", "-q", "-f", "qcow2", "-o", "preallocation=full", "local.qcow2", "2M");

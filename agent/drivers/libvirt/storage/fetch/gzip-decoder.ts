@@ -1,6 +1,6 @@
 import { createGunzip } from "node:zlib";
+import type { Decoder, Output } from "./decoder.ts";
 import { type Codec, StreamDecoder } from "./stream-decoder.ts";
-import type { Decoder, Output } from "./unpacker.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 

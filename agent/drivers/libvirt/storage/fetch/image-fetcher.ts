@@ -5,6 +5,7 @@ import { type FetchProgress, WAITING } from "../../../shared/activity.ts";
 import { FetchJob } from "../../../shared/fetch-job.ts";
 import { Slots } from "../../../shared/slots.ts";
 import type { FetchedImages, KeptImage } from "../fetched-images.ts";
+import type { ImageInspector } from "../image-inspector.ts";
 import type { PoolSpace } from "../pool-space.ts";
 import type { StoragePool } from "../storage-pool.ts";
 import type { ByteSource } from "./byte-source.ts";
@@ -23,6 +24,7 @@ export interface FetcherOptions {
   pool: StoragePool;
   space: PoolSpace;
   images: FetchedImages;
+  inspector: ImageInspector;
   log: Logger;
   urlPrefixes: readonly string[];
   /** Null: servers that ask for a name and a password are told none. */
@@ -42,6 +44,7 @@ type Tell = (progress: FetchProgress) => void;
 interface Job {
   fetch: FetchJob<KeptImage>;
   wishes: Set<ImageWish>;
+  /** One of them does not want what is here. */
   refresh: boolean;
 }
 
@@ -78,12 +81,13 @@ export class ImageFetcher {
         checkWish(wish, found.record);
         return found;
       }
-      const job = this.#jobs.get(url.href) ?? this.#begin(url, refresh || found !== null);
-      if (job.fetch.givenUp || (refresh && !job.refresh)) {
-        // It is removing what it has, or asks for nothing where the image is here.
+      const job = this.#jobs.get(url.href) ?? this.#begin(url);
+      if (job.fetch.givenUp) {
+        // It is removing what it has.
         await job.fetch.over;
         continue;
       }
+      if (refresh || found !== null) job.refresh = true;
       const kept = await this.#join(job, wish, onProgress, signal);
       checkWish(wish, kept.record);
       return kept;
@@ -110,10 +114,10 @@ export class ImageFetcher {
     }
   }
 
-  #begin(url: URL, refresh: boolean): Job {
-    const wishes = new Set<ImageWish>();
-    const fetch = new FetchJob<KeptImage>((tell, signal) => this.#findOrFetch(url, { wishes, refresh }, tell, signal));
-    const job = { fetch, wishes, refresh };
+  #begin(url: URL): Job {
+    const wanted = { wishes: new Set<ImageWish>(), refresh: false };
+    const fetch = new FetchJob<KeptImage>((tell, signal) => this.#findOrFetch(url, wanted, tell, signal));
+    const job: Job = Object.assign(wanted, { fetch });
     this.#jobs.set(url.href, job);
     void fetch.over.then(() => this.#jobs.delete(url.href));
     return job;
@@ -205,6 +209,7 @@ export class ImageFetcher {
       const image = { url: url.href, volume: sink.name, size: bytes, sha256, ...facts, served: digests, validator };
       const kept = await this.#options.images.complete(image, signal);
       sink.keep();
+      this.#options.inspector.remember(kept.volume, { format: kept.record.format, virtualSize: kept.record.virtualSize });
       return kept;
     } catch (error) {
       await sink.abort();

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import type { Hash } from "node:crypto";
 import { precondition } from "../../../shared/refusals.ts";
 import { HEAD_BYTES, type ImageFacts } from "../image-format.ts";
 import { Qcow2Tables } from "../qcow2-tables.ts";
@@ -12,6 +12,8 @@ export interface ImageFileOptions {
   maxDiskBytes: number;
   /** How many bytes will come, where that is known. */
   bytes: number | null;
+  /** Given all bytes in their order; null: somebody else has them already. */
+  hash: Hash | null;
   /** Refuses what is not wanted. `fileBytes`: null where nobody knows yet. */
   recognise(head: Buffer, fileBytes: number | null): ImageFacts;
   /** `bytes`: how many there will be, null where nobody knows. Refuses what does not fit. */
@@ -22,7 +24,6 @@ export interface ImageFileOptions {
 export interface FinishedFile {
   sink: VolumeSink;
   bytes: number;
-  sha256: string;
   facts: ImageFacts;
 }
 
@@ -32,7 +33,6 @@ export interface FinishedFile {
  */
 export class ImageFile {
   readonly #options: ImageFileOptions;
-  readonly #hash = createHash("sha256");
   /** The first bytes: kept back until they have shown what they are. */
   #head: Buffer = Buffer.alloc(0);
   #pending: Uint8Array[] | null = [];
@@ -68,7 +68,7 @@ export class ImageFile {
     await sink.finish(this.#bytes);
     for (const { offset, length } of this.#tables?.missing() ?? []) this.#tables?.take(offset, await sink.read(offset, length));
     this.#tables?.check(this.#bytes);
-    return { sink, bytes: this.#bytes, sha256: this.#hash.digest("hex"), facts };
+    return { sink, bytes: this.#bytes, facts };
   }
 
   async abort(): Promise<void> {
@@ -89,7 +89,7 @@ export class ImageFile {
   }
 
   async #pass(chunk: Uint8Array, at = this.#bytes - chunk.length): Promise<void> {
-    this.#hash.update(chunk);
+    this.#options.hash?.update(chunk);
     this.#tables?.take(at, chunk);
     await this.#sink?.write(chunk);
   }

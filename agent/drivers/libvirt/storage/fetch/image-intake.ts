@@ -3,13 +3,15 @@ import type { Digests } from "./checksum.ts";
 import { type FinishedFile, ImageFile, type ImageFileOptions } from "./image-file.ts";
 import { PACKING_BYTES, packingOf, Unpacker, type UnpackLimits } from "./unpacker.ts";
 
-export interface IntakeOptions extends Omit<ImageFileOptions, "bytes"> {
+export interface IntakeOptions extends Omit<ImageFileOptions, "bytes" | "hash"> {
   unpack: UnpackLimits;
   /** How many bytes will come; null where nobody says. */
   servedBytes: number | null;
 }
 
 export interface TakenIn extends FinishedFile {
+  /** Of what is kept. */
+  sha256: string;
   /** Of what came. */
   served: Digests & { bytes: number };
 }
@@ -18,6 +20,8 @@ export interface TakenIn extends FinishedFile {
 export class ImageIntake {
   readonly #options: IntakeOptions;
   readonly #hashes: Record<keyof Digests, Hash> = { sha256: createHash("sha256"), sha512: createHash("sha512") };
+  /** Of what is kept, where that is not what came. */
+  #keptHash: Hash | null = null;
   #bytes = 0;
   /** Until it is known how it is packed. */
   #pending: Uint8Array[] | null = [];
@@ -47,7 +51,8 @@ export class ImageIntake {
     const { sha256, sha512 } = this.#hashes;
     const served = { bytes: this.#bytes, sha256: sha256.digest("hex"), sha512: sha512.digest("hex") };
     if (this.#file === null) throw new Error("An image was finished before it was begun.");
-    return { ...(await this.#file.finish()), served };
+    const finished = await this.#file.finish();
+    return { ...finished, sha256: this.#keptHash?.digest("hex") ?? served.sha256, served };
   }
 
   /** Leaves nothing; also after `finish`. */
@@ -61,7 +66,8 @@ export class ImageIntake {
     const first = Buffer.concat(this.#pending ?? []);
     this.#pending = null;
     const packing = packingOf(first);
-    const file = new ImageFile({ ...options, bytes: packing === null ? servedBytes : null });
+    if (packing !== null) this.#keptHash = createHash("sha256");
+    const file = new ImageFile({ ...options, bytes: packing === null ? servedBytes : null, hash: this.#keptHash });
     this.#file = file;
     if (packing !== null) this.#unpacker = new Unpacker(packing, unpack, (chunk) => file.write(chunk));
     await this.#pass(first);

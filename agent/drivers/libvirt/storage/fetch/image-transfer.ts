@@ -57,7 +57,8 @@ export class ImageTransfer<T> {
   async run(): Promise<Transferred<T>> {
     try {
       await this.#receiveAll();
-      const sink = (this.#sink ??= this.#options.openSink(0));
+      const sink = this.#sink;
+      if (sink === null) throw new Error("A transfer ended before it began.");
       this.#options.onReceived(this.#received);
       return { result: await sink.finish(), validator: this.#validator };
     } catch (error) {

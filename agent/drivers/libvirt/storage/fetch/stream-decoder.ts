@@ -1,7 +1,7 @@
 import type { Readable, Writable } from "node:stream";
 import { FleetError } from "../../../../../platform/errors/fleet-error.ts";
 import { damagedArchive } from "./damaged-archive.ts";
-import type { Decoder, Output } from "./unpacker.ts";
+import type { Decoder, Output } from "./decoder.ts";
 
 /** What decodes: bytes go in at one end and come out at the other. */
 export interface Codec {

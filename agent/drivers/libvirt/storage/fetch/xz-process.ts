@@ -2,8 +2,8 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { precondition } from "../../../shared/refusals.ts";
 import { damagedArchive } from "./damaged-archive.ts";
+import type { Decoder, Output } from "./decoder.ts";
 import { type Codec, StreamDecoder } from "./stream-decoder.ts";
-import type { Decoder, Output } from "./unpacker.ts";
 
 /** What xz -9 needs, and some more. */
 const MEMORY_LIMIT = "192MiB";

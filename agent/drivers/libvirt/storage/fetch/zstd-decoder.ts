@@ -1,7 +1,7 @@
 import { constants, createZstdDecompress, type ZstdDecompress } from "node:zlib";
 import { damagedArchive } from "./damaged-archive.ts";
+import type { Decoder, Output } from "./decoder.ts";
 import { type Codec, StreamDecoder } from "./stream-decoder.ts";
-import type { Decoder, Output } from "./unpacker.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 /** 128 MiB of memory: what the zstd program allows itself, too. */
