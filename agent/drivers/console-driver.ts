@@ -1,4 +1,4 @@
-import type { Ref } from "./instance-driver.ts";
+import type { Ref } from "./instance-plan.ts";
 
 export interface TerminalSize {
   columns: number;

@@ -1,22 +1,12 @@
-import type { InstanceSpec, InstanceType } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { InstanceType } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type { ConsoleDriver } from "./console-driver.ts";
 import type { ImageDriver } from "./image-driver.ts";
+import type { InstancePlan, Ref } from "./instance-plan.ts";
 import type { MigrationDriver } from "./migration-driver.ts";
 import type { SnapshotDriver } from "./snapshot-driver.ts";
 import type { StorageDriver } from "./storage-driver.ts";
 
-/** An instance that the agent makes and keeps: all that a driver needs to know to build it. */
-export interface InstancePlan {
-  instanceId: string;
-  nodeId: string;
-  generation: number;
-  /** As its owner calls it; not unique. */
-  name: string;
-  type: InstanceType;
-  spec: InstanceSpec;
-  labels: Readonly<Record<string, string>>;
-  annotations: Readonly<Record<string, string>>;
-}
+export type { InstancePlan, Ref } from "./instance-plan.ts";
 
 /** As the host's own software sees it now. */
 export type NativeState = "RUNNING" | "PAUSED" | "STOPPING" | "STOPPED" | "FAILED";
@@ -83,8 +73,6 @@ export interface DriverListener {
   /** The host's software was reached (again), or lost. After `true`, ask `list`. */
   onAvailable(available: boolean): void;
 }
-
-export type Ref = { instanceId: string } | { nativeId: string };
 
 /**
  * Runs instances by one software of the host (libvirt, a container engine). Called by the agent's instance keeper, one call at a time

@@ -16,7 +16,7 @@ import type {
   PrepareDestinationRequest,
   PrepareDestinationResponse,
 } from "../../schema/generated/proto/hypervisor/v1/migration.ts";
-import type { InstancePlan } from "./instance-driver.ts";
+import type { InstancePlan } from "./instance-plan.ts";
 
 export type MigrationChannel = "memory" | "disks";
 

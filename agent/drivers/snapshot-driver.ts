@@ -1,5 +1,5 @@
 import type { CreateSnapshotRequest, NodeSnapshot } from "../../schema/generated/proto/hypervisor/v1/snapshots.ts";
-import type { Ref } from "./instance-driver.ts";
+import type { Ref } from "./instance-plan.ts";
 
 /** Snapshots of instances. Errors as in snapshots.proto. */
 export interface SnapshotDriver {

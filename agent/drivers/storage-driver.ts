@@ -6,7 +6,7 @@ import type {
   NodeVolume,
   PluggedDevice,
 } from "../../schema/generated/proto/hypervisor/v1/storage.ts";
-import type { Ref } from "./instance-driver.ts";
+import type { Ref } from "./instance-plan.ts";
 
 export interface VolumeName {
   pool: string;
