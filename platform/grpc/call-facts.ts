@@ -1,4 +1,4 @@
-import type { Http2Session, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Http2Session, ServerHttp2Stream } from "node:http2";
 import { TLSSocket } from "node:tls";
 import { ServerInterceptingCall, type ServerInterceptingCallInterface, type ServerInterceptor } from "@grpc/grpc-js";
 import type { CallContext } from "nice-grpc";
@@ -78,7 +78,7 @@ export class ServerSessions {
   }
 
   /** grpc-js has this for clients alone. */
-  #widen(session: ServerHttp2Session): void {
+  #widen(session: Http2Session): void {
     if (this.#windowBytes === null || session.destroyed) return;
     session.setLocalWindowSize(this.#windowBytes);
     session.settings({ initialWindowSize: this.#windowBytes });

@@ -157,14 +157,14 @@ export class LibvirtDriver implements InstanceDriver {
 
   async create(plan: InstancePlan, onActivity: (activity: string) => void, signal: AbortSignal): Promise<NativeInstance> {
     this.#checkConnected();
-    this.migrations?.checkNotAwaited(plan.instanceId);
+    this.migrations?.guard.checkNotAwaited(plan.instanceId);
     await attempt("make the instance", () => this.#maker.create(plan, onActivity, signal));
     return this.#follower.native(await this.#existing(plan, signal));
   }
 
   async start(ref: Ref, signal: AbortSignal): Promise<void> {
     const domain = await this.#existing(ref, signal);
-    this.migrations?.checkMayRun(domain.facts.mark);
+    this.migrations?.guard.checkMayRun(domain.facts.mark);
     try {
       await attempt("start the guest", () => this.#control.start(domain, signal));
     } catch (error) {
@@ -176,7 +176,7 @@ export class LibvirtDriver implements InstanceDriver {
 
   async requestStop(ref: Ref, signal: AbortSignal): Promise<void> {
     const domain = await this.#existing(ref, signal);
-    this.migrations?.checkMayRun(domain.facts.mark);
+    this.migrations?.guard.checkMayRun(domain.facts.mark);
     this.#follower.memory.onStopRequested(domain.dom.uuid);
     await attempt("ask the guest to shut down", () => this.#control.requestStop(domain, signal));
   }
@@ -194,7 +194,7 @@ export class LibvirtDriver implements InstanceDriver {
 
   async resume(ref: Ref, signal: AbortSignal): Promise<void> {
     const domain = await this.#existing(ref, signal);
-    this.migrations?.checkMayRun(domain.facts.mark);
+    this.migrations?.guard.checkMayRun(domain.facts.mark);
     await attempt("resume the guest", () => this.#control.resume(domain, signal));
   }
 
@@ -211,7 +211,7 @@ export class LibvirtDriver implements InstanceDriver {
     }
     const instanceId = "instanceId" in ref ? ref.instanceId : domain?.facts.mark?.instanceId;
     if (instanceId === undefined) return;
-    this.migrations?.checkNotAwaited(instanceId);
+    this.migrations?.guard.checkNotAwaited(instanceId);
     await attempt("remove the instance", () => this.#maker.remove(instanceId, domain, signal, options));
   }
 
@@ -237,13 +237,13 @@ export class LibvirtDriver implements InstanceDriver {
     this.#checkConnected();
     const domain = await this.#lookUp(ref, signal);
     if (domain === null) throw gone();
-    if (this.#isAwaited(domain.dom.uuid)) this.migrations?.checkNotAwaited(domain.facts.mark?.instanceId ?? "");
+    if (this.#isAwaited(domain.dom.uuid)) this.migrations?.guard.checkNotAwaited(domain.facts.mark?.instanceId ?? "");
     return domain;
   }
 
   /** A domain that waits for its guest from another host is nobody's yet. */
   #isAwaited(uuid: string): boolean {
-    return this.migrations?.hides(uuid) ?? false;
+    return this.migrations?.guard.hides(uuid) ?? false;
   }
 
   async #lookUp(ref: Ref, signal: AbortSignal): Promise<Domain | null> {

@@ -1,11 +1,12 @@
 import { dirname } from "node:path";
 import type { DescribeSourceResponse, MigrationCheck } from "../../../../schema/generated/proto/hypervisor/v1/migration.ts";
 import type { LibvirtClient } from "../../../libvirt/client.ts";
+import { LibvirtError } from "../../../libvirt/errors.ts";
 import { DOMAIN_STATES } from "../../../libvirt/values.ts";
 import type { InstancePlan } from "../../instance-driver.ts";
 import type { HostAbilities } from "../abilities.ts";
 import type { Domain } from "../domain-index.ts";
-import { attempt } from "../driver-errors.ts";
+import { attempt, driverError } from "../driver-errors.ts";
 import { type BootFile, type DescribedDisk, type GuestDescription, writeDescription } from "./description.ts";
 import type { FileDigests } from "./file-digests.ts";
 import { comparableCpu, type Guest, type GuestDisk, readGuest } from "./guest-xml.ts";
@@ -16,6 +17,12 @@ export interface SourceDescriptionOptions {
   digests: FileDigests;
   probes: ProbeFiles;
   abilities(signal: AbortSignal): Promise<HostAbilities>;
+}
+
+/** In bytes: what the guest sees, and what the file takes. */
+interface Sizes {
+  capacity: number;
+  physical: number;
 }
 
 /** What a guest needs of a host, and what keeps it from being moved at all. */
@@ -70,10 +77,9 @@ export class SourceDescription {
   }
 
   async #disk(dom: Domain["dom"], { target, path, kind, backing }: GuestDisk, signal: AbortSignal): Promise<DescribedDisk> {
-    const { capacity, physical } = await attempt(`measure the disk ${target}`, () =>
-      this.#client.call("domainGetBlockInfo", { dom, path }, { signal }),
-    );
-    const under = await Promise.all(backing.map(async (file) => ({ path: file, bytes: await this.#fileBytes(file, signal) })));
+    const { capacity, physical } = await this.#blockInfo(dom, path, signal);
+    const bytesOf = async (file: string) => (await this.#volumeInfo(file, signal)).physical;
+    const under = await Promise.all(backing.map(async (file) => ({ path: file, bytes: await bytesOf(file) })));
     const copiedBytes = Math.min(
       capacity,
       under.reduce((sum, { bytes }) => sum + bytes, physical),
@@ -81,10 +87,22 @@ export class SourceDescription {
     return { target, kind, path, capacity, copiedBytes, backing: under };
   }
 
-  async #fileBytes(path: string, signal: AbortSignal): Promise<number> {
-    const { vol } = await attempt("look for a disk's base", () => this.#client.call("storageVolLookupByPath", { path }, { signal }));
-    const { capacity, allocation } = await this.#client.call("storageVolGetInfo", { vol }, { signal });
-    return Math.min(capacity, allocation) || allocation;
+  /** libvirt does not find the disks of a microVM while it runs, which have no PCI: then what it knows of the file counts. */
+  async #blockInfo(dom: Domain["dom"], path: string, signal: AbortSignal): Promise<Sizes> {
+    try {
+      return await this.#client.call("domainGetBlockInfo", { dom, path }, { signal });
+    } catch (error) {
+      if (!LibvirtError.isCode(error, "INTERNAL_ERROR")) throw driverError(error, `measure the disk ${path}`);
+      return await this.#volumeInfo(path, signal);
+    }
+  }
+
+  async #volumeInfo(path: string, signal: AbortSignal): Promise<Sizes> {
+    return await attempt(`measure ${path}`, async () => {
+      const { vol } = await this.#client.call("storageVolLookupByPath", { path }, { signal });
+      const { capacity, allocation } = await this.#client.call("storageVolGetInfo", { vol }, { signal });
+      return { capacity, physical: allocation };
+    });
   }
 
   async #bootFile(path: string, signal: AbortSignal): Promise<BootFile | null> {
