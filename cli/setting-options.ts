@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { fileFlag, type LoadedConfig, loadConfig } from "../platform/config/load-config.ts";
-import { NO_DEFAULT, shownDefault } from "../platform/config/reference.ts";
+import { NO_DEFAULT, shownDefault, switchFlag } from "../platform/config/reference.ts";
 import type { Command as CommandName, Setting } from "../platform/config/settings/setting.ts";
 import { settingEntries } from "../platform/config/settings.ts";
 
@@ -35,9 +35,9 @@ export function configOf(command: Command, name: CommandName, subgraph: string |
 function optionsOf(key: string, setting: Setting<unknown>): Array<[string, Option]> {
   const sentence = setting.description.replace(/\.$/, "");
   if (setting.kind.placeholder === "") {
-    // Switches are on by default, and their sentences are imperatives.
+    // Their sentences are imperatives.
     const off = `Do not ${sentence[0]?.toLowerCase()}${sentence.slice(1)}`;
-    return [[key, new Option(`--no-${setting.flag?.slice(2)}`, off)]];
+    return [[key, new Option(switchFlag(setting), setting.default === true ? off : sentence)]];
   }
   const usual = shownDefault(setting);
   const described = usual === NO_DEFAULT ? sentence : `${sentence} (default: ${usual})`;

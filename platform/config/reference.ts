@@ -74,8 +74,14 @@ function row(key: string, setting: Setting<unknown>): string {
 }
 
 /** A flag with what follows it, as the reference shows it. */
-function flagForm({ flag, kind }: Setting<unknown>): string {
-  return kind.placeholder === "" ? `--no-${flag?.slice(2)}` : `${flag} <${kind.placeholder}>`.replaceAll("|", "\\|");
+function flagForm(setting: Setting<unknown>): string {
+  const { flag, kind } = setting;
+  return kind.placeholder === "" ? switchFlag(setting) : `${flag} <${kind.placeholder}>`.replaceAll("|", "\\|");
+}
+
+/** The flag of a switch: it turns off what is on by default, and on what is off. */
+export function switchFlag({ flag, default: usual }: Setting<unknown>): string {
+  return usual === true ? `--no-${flag?.slice(2)}` : `${flag}`;
 }
 
 /** The default as a person writes it; a dash where there is none. */

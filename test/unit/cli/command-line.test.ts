@@ -44,6 +44,14 @@ describe("the command line", () => {
     expect(err).toBe("");
   });
 
+  it("has switches that turn off what is on, and on what is off", async () => {
+    await run(["agent", "--help"]);
+    const text = out.replace(/\s+/g, " ");
+    expect(text).toMatch(/ --no-adoption Do not take over /);
+    expect(text).toMatch(/ --shell Let admins /);
+    expect(text).not.toMatch(/--no-shell| --adoption /);
+  });
+
   it("has the flags that are promised, with their defaults", async () => {
     await run(["up", "--help"]);
     const text = out.replace(/\s+/g, " ");
