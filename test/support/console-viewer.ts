@@ -65,7 +65,14 @@ export class ConsoleViewer {
   /** What the screen shows, without what is empty at the ends of lines. */
   get screen(): string[] {
     const { active } = this.terminal.buffer;
-    return Array.from({ length: this.terminal.rows }, (_, row) => active.getLine(active.baseY + row)?.translateToString(true) ?? "");
+    return Array.from(
+      { length: this.terminal.rows },
+      (_, row) =>
+        active
+          .getLine(active.baseY + row)
+          ?.translateToString()
+          .trimEnd() ?? "",
+    );
   }
 
   /** Goes on behind what it has; from the oldest byte on that is kept where it has nothing. */
