@@ -120,7 +120,8 @@ export class PodmanService implements AsyncDisposable {
       keeper.stdin?.end();
       await exited;
     }
-    await rm(this.#directory, { recursive: true, force: true });
+    // What cleans up after the last containers may still be writing.
+    await rm(this.#directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
