@@ -32,7 +32,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
         memoryBytes: 96 * MIB,
         kernel: "tiny-kernel",
         initrd: "tiny-initrd",
-        kernelArgs: `${GUEST_COMMAND_LINE} guest.busy=15`,
+        kernelArgs: `${GUEST_COMMAND_LINE} guest.busy=8`,
         network: { networkId: "none" },
         disks: [{ name: "data", sizeBytes: 16 * MIB }],
         cloudInit: { userData: "#cloud-config\n{}\n" },
@@ -108,7 +108,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await until(async () => (await typed(here, "echo up-$((40+2))")).includes("up-42"), "the guest's shell", 60_000);
   }
 
-  it("moves a busy guest there and back with copies of its disks, and its mark tells where it is", async () => {
+  it("moves a busy guest there and back with copies of its disks, and its mark tells where it is", { timeout: 180_000 }, async () => {
     plan = await move(a, b).complete(SOON);
     await runsOnlyOn(b, a);
     expect((await b.find(plan))?.mark).toEqual({ instanceId: plan.instanceId, nodeId: plan.nodeId, generation: 2 });
@@ -237,7 +237,9 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await runsOnlyOn(a, b);
   });
 
-  it("goes on forward when both agents are started anew after the guest came over, and repeats change nothing", async () => {
+  it("goes on forward when both agents are started anew after the guest came over, and repeats change nothing", {
+    timeout: 120_000,
+  }, async () => {
     const moved = await prepared(a, b);
     await moved.perform(SOON);
     expect(await moved.finish()).toBe(true);
