@@ -69,6 +69,7 @@ async function migrations(): Promise<void> {
   await using fleet = await ComputeFleet.start({ hosts: [{ containers: false }, { containers: false }] });
   console.log(`SEED=${seed}, logs in ${fleet.directory}`);
   const hosts = fleet.hosts as [FleetHost, FleetHost];
+  await hosts[0].host.namespace.connect(hosts[1].host.namespace);
   const moves = Number(values.moves);
   const ask: Parameters<typeof runMigrationCampaign>[0]["ask"] = (query, variables) => fleet.ask(query, variables);
   await runMigrationCampaign({ ask, hosts, moves, seed, say: (line) => console.log(line) });

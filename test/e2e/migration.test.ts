@@ -8,7 +8,7 @@ import { until } from "../support/until.ts";
 const CHECK = `query ($id: ID!, $target: ID) { checkMigration(instanceId: $id, targetNodeId: $target) {
   possible copiesDisks bytesToCopy checks { name passed message } } }`;
 const CONSOLE = "mutation ($input: OpenConsoleInput!) { openConsole(input: $input) { session { id } } }";
-const OUTPUT = "subscription ($id: ID!) { consoleOutput(sessionId: $id) { data message session { end } } }";
+const OUTPUT = "subscription ($id: ID!) { consoleOutput(sessionId: $id) { data message session { ended } } }";
 
 describeWithPeers("live migration between two hosts", ["network-namespaces", "libvirt", "tiny-guest"], () => {
   let fleet: ComputeFleet;
@@ -19,6 +19,7 @@ describeWithPeers("live migration between two hosts", ["network-namespaces", "li
   beforeAll(async () => {
     fleet = await ComputeFleet.start({ hosts: [{ containers: false }, { containers: false }] });
     [a, b] = fleet.hosts;
+    await a!.host.namespace.connect(b!.host.namespace);
     id = (await fleet.change("createInstance", { name: "moves", ...BUSY_GUEST, preferredNodeId: a!.nodeId })).id;
     await fleet.untilState(id, "RUNNING");
   }, 180_000);
@@ -60,8 +61,8 @@ describeWithPeers("live migration between two hosts", ["network-namespaces", "li
     const ends: Array<string | null> = [];
     const watching = (async () => {
       for await (const { consoleOutput } of fleet.stream(OUTPUT, { id: openConsole.session.id }))
-        ends.push(consoleOutput.session?.end ?? null);
-    })();
+        ends.push(consoleOutput.session?.ended ?? null);
+    })().catch((error: Error) => ends.push(error.message));
     await until(() => ends.length > 0, "the console's first frame", 30_000);
     await move(b!);
     expect(await placedOn()).toBe(b!.nodeId);
