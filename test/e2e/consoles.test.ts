@@ -24,8 +24,11 @@ const counted = (last: number) => Array.from({ length: last }, (_, index) => `${
 /** At each prompt busybox asks the terminal where its cursor is, and cleans the line behind it. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const plain = (text: string) => text.replaceAll(/\u001b\[(6n|J)/g, "");
-/** The prompt is the last thing that was put out. */
-const atPrompt = (viewer: ConsoleViewer) => plain(viewer.text.slice(-50)).endsWith(PROMPT);
+/** Waits until the prompt is the last thing that was put out, and the question behind it is answered: a program would take that for keys. */
+async function prompted(viewer: ConsoleViewer): Promise<void> {
+  await until(() => viewer.text.endsWith(`${PROMPT}\u001b[6n`), "the prompt", 90_000);
+  await viewer.settled();
+}
 
 describeWithPeers("consoles", ["network-namespaces", "libvirt", "podman"], () => {
   let fleet: ComputeFleet;
@@ -52,7 +55,7 @@ describeWithPeers("consoles", ["network-namespaces", "libvirt", "podman"], () =>
     const from = viewer.text.length;
     await viewer.type(`${command}; echo over''-${commands}\r`);
     await viewer.shows(`over-${commands}\r\n`, { from, timeoutMs: 90_000 });
-    await until(() => atPrompt(viewer), "the prompt");
+    await prompted(viewer);
     const text = plain(viewer.text.slice(from));
     const echoed = `over''-${commands}\r\n`;
     const output = text.slice(text.indexOf(echoed) + echoed.length, text.lastIndexOf(`over-${commands}\r\n`));
@@ -92,7 +95,7 @@ describeWithPeers("consoles", ["network-namespaces", "libvirt", "podman"], () =>
           await viewer.screenIs(filled, "vi on the former size");
         }
         await viewer.type(":q!\r");
-        await until(() => atPrompt(viewer), "the prompt behind vi");
+        await prompted(viewer);
         await viewer.type("top -d 1\r");
         await viewer.screenIs(
           (lines) => lines[0]?.startsWith("Mem:") === true && lines.slice(0, 5).some((line) => /^ *PID +PPID/.test(line)),
@@ -100,7 +103,7 @@ describeWithPeers("consoles", ["network-namespaces", "libvirt", "podman"], () =>
         );
         expect(viewer.screen.every((line) => line.length <= columns)).toBe(true);
         await viewer.type("q");
-        await until(() => atPrompt(viewer), "the prompt behind top");
+        await prompted(viewer);
       }
     },
     180_000,

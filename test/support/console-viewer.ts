@@ -101,6 +101,12 @@ export class ConsoleViewer {
     return this.#typing;
   }
 
+  /** Resolves when the emulator has read all that came, and what it answers is typed. */
+  async settled(): Promise<void> {
+    await new Promise<void>((resolve) => this.terminal.write("", resolve));
+    await this.#typing;
+  }
+
   async resize(columns: number, rows: number): Promise<void> {
     this.terminal.resize(columns, rows);
     await this.#ask(RESIZE, { sessionId: this.sessionId, columns, rows });
