@@ -45,7 +45,7 @@ describeWithPeers("live migration between two hosts", ["network-namespaces", "li
     const { taskId, error } = await beginMove(ask, id, target.nodeId);
     expect(error).toBeNull();
     await expect
-      .poll(async () => (await readTask(ask, taskId ?? ""))?.state, { timeout: 120_000, interval: 200 })
+      .poll(async () => (await readTask(ask, taskId ?? ""))?.state, { timeout: 240_000, interval: 200 })
       .toMatch(/SUCCEEDED|FAILED/);
     expect(await readTask(ask, taskId ?? "")).toMatchObject({ state: "SUCCEEDED", error: null });
   }
@@ -72,5 +72,5 @@ describeWithPeers("live migration between two hosts", ["network-namespaces", "li
     await move(a!);
     expect(await placedOn()).toBe(a!.nodeId);
     await expectWhole();
-  }, 300_000);
+  }, 600_000);
 });

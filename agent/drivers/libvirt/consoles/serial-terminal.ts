@@ -5,8 +5,8 @@ import type { InstanceTerminal } from "../../console-driver.ts";
 import { driverError } from "../driver-errors.ts";
 import type { EndWatch } from "./console-ends.ts";
 
-/** From a stream's end until the event that tells why. */
-const EVENT_MS = 1000;
+/** From a stream's end until the event that tells why: 2 s were seen after a migration on a busy host. */
+const EVENT_MS = 8000;
 
 /** A serial line: it knows no size, and what it carries is not held back. */
 export class SerialTerminal implements InstanceTerminal {

@@ -16,7 +16,7 @@ export interface MigrationRunParts extends MigrationHostsParts {
 }
 
 /** A guest that changes its memory faster than it is copied is slowed down, and then may stand still for as long as it takes. */
-const AUTO_CONVERGE_SECONDS = 60;
+const AUTO_CONVERGE_SECONDS = 30;
 const SILENCE_MS = 300_000;
 const SHOW_MS = 1_000;
 /** How long the end of the task waits for the source's leftovers; they go later, too. */
