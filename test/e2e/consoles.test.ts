@@ -26,7 +26,8 @@ const counted = (last: number) => Array.from({ length: last }, (_, index) => `${
 const plain = (text: string) => text.replaceAll(/\u001b\[(6n|J)/g, "");
 /** Waits until the prompt is the last thing that was put out, and the question behind it is answered: a program would take that for keys. */
 async function prompted(viewer: ConsoleViewer): Promise<void> {
-  await until(() => viewer.text.endsWith(`${PROMPT}\u001b[6n`), "the prompt", 90_000);
+  // It does not ask while there is something to read.
+  await until(() => plain(viewer.text.slice(-50)).endsWith(PROMPT), "the prompt", 90_000);
   await viewer.settled();
 }
 
