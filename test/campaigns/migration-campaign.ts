@@ -21,7 +21,7 @@ const PATIENCE_MS = 300_000;
 /** So slow that a kill hits the copy. */
 const BANDWIDTH = 16 * 2 ** 20;
 /** Of a kill, after the move has begun. */
-const WITHIN_MS = 6_000;
+const WITHIN_MS = 15_000;
 
 interface Kill {
   name: string;
