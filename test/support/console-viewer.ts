@@ -70,7 +70,7 @@ export class ConsoleViewer {
       (_, row) =>
         active
           .getLine(active.baseY + row)
-          ?.translateToString()
+          ?.translateToString(true, 0, this.terminal.cols)
           .trimEnd() ?? "",
     );
   }
