@@ -55,7 +55,7 @@ export class RecordedConsoles {
     for (;;) {
       const { changed } = session;
       const data = session.output.subarray(at, at + 64 * 1024);
-      const news = session.view !== told && data.length === 0 ? session.view : undefined;
+      const news: ConsoleSession | undefined = session.view !== told && data.length === 0 ? session.view : undefined;
       if (data.length > 0 || news)
         yield { offset: at, data: Buffer.from(data), skipped: false, session: news, message: news ? session.message : "" };
       at += data.length;

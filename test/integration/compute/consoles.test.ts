@@ -78,8 +78,9 @@ describe("consoles", () => {
       const { done, value } = await stream.next();
       if (done === true) return null;
       if (value.errors) throw Object.assign(new Error(JSON.stringify(value.errors)), { refusal: graphqlRefusal(value) });
-      frames.push(value.data.consoleOutput);
-      return value.data.consoleOutput;
+      const frame = value.data?.["consoleOutput"] as Frame;
+      frames.push(frame);
+      return frame;
     };
     return {
       frames,
