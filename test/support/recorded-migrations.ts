@@ -3,7 +3,6 @@ import { InstanceState, InstanceType } from "../../schema/generated/proto/hyperv
 import { InstanceObservation } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { MigrationAgentServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/migration.ts";
 import { type Copy, type MigrationAgent, MigrationWorld } from "./migration-world.ts";
-import type { RecordedAgent } from "./recorded-agent.ts";
 
 /** As a host shows a guest to others than those who move it: one that waits, or stands still, is paused. */
 const SHOWN: Record<Copy["state"], InstanceState> = {
@@ -12,6 +11,14 @@ const SHOWN: Record<Copy["state"], InstanceState> = {
   RUNNING: InstanceState.RUNNING,
   STOPPED: InstanceState.STOPPED,
 };
+
+/** What it needs of the agent that it belongs to. */
+interface ReportingAgent {
+  readonly nodeId: string;
+  knows(instanceId: string): boolean;
+  observe(instanceId: string, seen: Partial<InstanceObservation>): void;
+  tell(observation: InstanceObservation): void;
+}
 
 /**
  * MigrationAgentService of a recorded agent. Hosts that share a world can move guests to one another; what that makes of a host is reported like
@@ -22,9 +29,9 @@ export class RecordedMigrations {
   world = new MigrationWorld();
   /** Called before each method is carried out, and with the method's name and "answered" after; what it throws is the answer. */
   onCall: (method: string) => unknown = () => undefined;
-  readonly #agent: RecordedAgent;
+  readonly #agent: ReportingAgent;
 
-  constructor(agent: RecordedAgent) {
+  constructor(agent: ReportingAgent) {
     this.#agent = agent;
   }
 
