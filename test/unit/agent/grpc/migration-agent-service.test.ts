@@ -39,7 +39,7 @@ function serve(driver: Partial<MigrationDriver>) {
 }
 
 it("holds the instance from the beginning of its migration until its end, once", async () => {
-  let end = () => undefined as void;
+  let end: () => void = () => undefined;
   let begins = 0;
   const { turns, call } = serve({
     begin: async (_request, onEnded) => {
