@@ -15,6 +15,7 @@ const SHOWN: Record<Copy["state"], InstanceState> = {
 /** What it needs of the agent that it belongs to. */
 interface ReportingAgent {
   readonly nodeId: string;
+  readonly host: Map<string, { nativeId: string; instanceId: string; generation: number; state: InstanceState }>;
   knows(instanceId: string): boolean;
   observe(instanceId: string, seen: Partial<InstanceObservation>): void;
   tell(observation: InstanceObservation): void;
