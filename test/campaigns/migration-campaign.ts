@@ -18,10 +18,15 @@ const CHECK =
   "query ($id: ID!, $target: ID) { checkMigration(instanceId: $id, targetNodeId: $target) { possible checks { name passed message } } }";
 /** For what a kill in the middle may cost; far above what it does. */
 const PATIENCE_MS = 300_000;
-/** So slow that a kill hits the copy. */
-const BANDWIDTH = 16 * 2 ** 20;
-/** Of a kill, after the move has begun. */
-const WITHIN_MS = 15_000;
+/** When something is killed: so much later than the task is this far. A move that is cut in the copy never gets to the rest. */
+const MOMENTS = [
+  { name: "the copy", statuses: ["copying", "disks", "memory", "switching"], withinMs: 5_000 },
+  { name: "the take-over", statuses: ["finishing", "removing"], withinMs: 200 },
+  { name: "its end", statuses: ["removing"], withinMs: 1_000 },
+] as const;
+type Moment = (typeof MOMENTS)[number];
+
+const ENDED: ReadonlySet<string> = new Set(["SUCCEEDED", "FAILED", "CANCELLED"]);
 
 interface Kill {
   name: string;
@@ -43,11 +48,12 @@ export async function runMigrationCampaign(options: MigrationCampaignOptions): P
       const source = await hostOf(ask, hosts, id);
       const target = hosts.find((host) => host !== source) as FleetHost;
       const kill = pickKill(source, target, random);
-      const task = await moveAndKill(ask, id, target, kill, random() * WITHIN_MS);
+      const moment = MOMENTS[Math.floor(random() * MOMENTS.length)] as Moment;
+      const task = await moveAndKill(ask, id, target, kill, moment, random() * moment.withinMs);
       await untilWhole(ask, hosts, id, PATIENCE_MS);
       const outcome = `${task.state}${task.error ? ` ${task.error.reason ?? task.error.code}` : ""}`;
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-      say(`move ${number} from ${source.hostname}, ${kill.name} killed: ${outcome}`);
+      say(`move ${number} from ${source.hostname}, ${kill.name} killed at ${moment.name}: ${outcome}`);
     }
   } catch (error) {
     throw new Error(`migration campaign with SEED=${seed}: ${error instanceof Error ? error.message : error}`, { cause: error });
@@ -86,7 +92,7 @@ function pickKill(source: FleetHost, target: FleetHost, random: () => number): K
   return kills[Math.floor(random() * kills.length)] as Kill;
 }
 
-async function moveAndKill(ask: AskFleet, id: string, target: FleetHost, kill: Kill, afterMs: number): Promise<MovedTask> {
+async function moveAndKill(ask: AskFleet, id: string, target: FleetHost, kill: Kill, moment: Moment, afterMs: number): Promise<MovedTask> {
   let last = "";
   await within(
     () => `the move to be possible: ${last}`,
@@ -97,8 +103,17 @@ async function moveAndKill(ask: AskFleet, id: string, target: FleetHost, kill: K
       return data?.checkMigration?.possible === true;
     },
   );
-  const { taskId, error } = await beginMove(ask, id, target.nodeId, { bandwidthBytesPerSecond: BANDWIDTH });
+  const { taskId, error } = await beginMove(ask, id, target.nodeId);
   if (taskId === null) throw new Error(`the move is refused: ${JSON.stringify(error)}`);
+  await within(
+    `the task to come to ${moment.name}`,
+    PATIENCE_MS,
+    async () => {
+      const { state, status } = (await readTask(ask, taskId)) ?? { state: "", status: null };
+      return (moment.statuses as readonly (string | null)[]).includes(status) || ENDED.has(state);
+    },
+    10,
+  );
   await sleep(afterMs);
   await kill.end();
   await kill.back();
@@ -108,7 +123,7 @@ async function moveAndKill(ask: AskFleet, id: string, target: FleetHost, kill: K
     PATIENCE_MS,
     async () => {
       task = await readTask(ask, taskId);
-      return task !== null && task.state !== "QUEUED" && task.state !== "RUNNING";
+      return task !== null && ENDED.has(task.state);
     },
   );
   return task as unknown as MovedTask;
@@ -127,10 +142,10 @@ async function untilWhole(ask: AskFleet, hosts: readonly FleetHost[], id: string
 }
 
 /** What no answer comes to counts as not yet. */
-async function within(what: string | (() => string), ms: number, holds: () => Promise<boolean>): Promise<void> {
+async function within(what: string | (() => string), ms: number, holds: () => Promise<boolean>, everyMs = 200): Promise<void> {
   const end = performance.now() + ms;
   while (!(await holds().catch(() => false))) {
     if (performance.now() > end) throw new Error(`Waited ${ms} ms in vain for ${typeof what === "string" ? what : what()}`);
-    await sleep(200);
+    await sleep(everyMs);
   }
 }
