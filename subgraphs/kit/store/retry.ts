@@ -16,6 +16,10 @@ const RETRYABLE_STATES = new Set(["40001", "40P01", "55P03"]);
 const UNAVAILABLE_STATES = /^(08...|57P0[123]|53300)$/;
 const UNAVAILABLE_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOTFOUND", "EHOSTUNREACH", "ETIMEDOUT", "EAI_AGAIN"]);
 
+/** What drivers say without a code, also of a store that was closed while somebody still used it. */
+const UNAVAILABLE_MESSAGES =
+  /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Cannot use a pool after calling end|driver has already been destroyed|database connection is not open/;
+
 export type StoreFault = "retry" | "busy" | "unavailable" | "timeout" | "other";
 
 /** What a thrown value of MikroORM or a driver means for the caller. */
@@ -29,9 +33,7 @@ export function classify(error: unknown): StoreFault {
       if (code === "57014") return "timeout";
       if (UNAVAILABLE_STATES.test(code) || UNAVAILABLE_CODES.has(code)) return "unavailable";
     }
-    if (/Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(cause.message)) {
-      return "unavailable";
-    }
+    if (UNAVAILABLE_MESSAGES.test(cause.message)) return "unavailable";
   }
   return "other";
 }
