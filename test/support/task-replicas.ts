@@ -107,7 +107,7 @@ export class TaskReplicas implements AsyncDisposable {
       eventLog,
       tasks,
       queries,
-      requests: new TaskRequests(writer),
+      requests: new TaskRequests(writer, (...task) => runner.isDecided(...task)),
       runner,
       add: (task) =>
         writer.transaction((instances) => tasks.create(instances, { kind: "IMAGE_PULL", input: {}, createdBy: "test", ...task })),

@@ -99,8 +99,8 @@ export class ComputeServices {
     });
     this.consoles = new Consoles({ queries: this.queries, commands: this.commands, agents });
     this.tasks = new TaskQueries(store, log);
-    this.taskRequests = new TaskRequests(writer);
     this.taskRunner = new TaskRunner({ ctx, writer, log, metrics, config: config.tasks });
+    this.taskRequests = new TaskRequests(writer, (...task) => this.taskRunner.isDecided(...task));
     const { commands, taskRequests } = this;
     const { strategy, agentCalls } = config;
     this.images = new ImageServices({

@@ -231,6 +231,24 @@ for (const variant of COMPUTE_VARIANTS) {
       expect(runs).toBe(1);
     });
 
+    test("what has gone too far is not cancelled any more", async () => {
+      const [saved, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const replica = await start(
+        async (run) => {
+          await run.save({ decided: true });
+          saved.resolve();
+          await gate.promise;
+          if (run.cancelled) throw run.signal.reason;
+        },
+        { isDecided: ({ decided }) => decided === true },
+      );
+      const { id } = await replica.add({});
+      await saved.promise;
+      await expect(replica.requests.cancel(replica.ctx, id)).rejects.toMatchObject({ reason: "TooLateToCancel", details: { taskId: id } });
+      gate.resolve();
+      expect(await replica.untilState(id, "SUCCEEDED")).toMatchObject({ cancelRequested: false });
+    });
+
     test("cancelled between two tries, it runs once more to undo, and knows why", async () => {
       const runs: Array<{ cancelled: boolean; aborted: boolean }> = [];
       const replica = await replicas.start(

@@ -28,7 +28,7 @@ class TaskQueriesResolver {
 
   @Mutation(() => CancelTaskPayload, {
     description:
-      "Asks for the end of a task; what it began is undone, and its events tell the end. FAILED_PRECONDITION (reason TaskEnded) where it has ended. Rights: operator.",
+      "Asks for the end of a task; what it began is undone, and its events tell the end. FAILED_PRECONDITION (reason TaskEnded) where it has ended, (reason TooLateToCancel) where it is completed whatever happens. Rights: operator.",
   })
   async cancelTask(
     @Arg("input", () => CancelTaskInput) { taskId }: CancelTaskInput,

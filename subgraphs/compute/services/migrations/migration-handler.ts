@@ -18,6 +18,11 @@ export class MigrationHandler implements TaskHandler<MigrationCheckpoint> {
     this.#parts = parts;
   }
 
+  /** The target was asked to bring it on: from then on only what the two hosts have decides. */
+  isDecided({ finishAsked }: MigrationCheckpoint): boolean {
+    return finishAsked;
+  }
+
   run(run: TaskRun<MigrationCheckpoint>): Promise<void> {
     return new MigrationRun(this.#parts, run).toItsEnd();
   }

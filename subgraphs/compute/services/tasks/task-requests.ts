@@ -5,19 +5,23 @@ import { checkId } from "../../../kit/input-checks.ts";
 import type { InstanceWriter } from "../instance-writer.ts";
 import { applyEnd, changeTask, lockTask } from "./task-changes.ts";
 import { cancelled } from "./task-outcome.ts";
+import type { TaskRunner } from "./task-runner.ts";
 import type { TaskView } from "./task-types.ts";
 
 /** What people ask of tasks. */
 export class TaskRequests {
   readonly #writer: InstanceWriter;
+  readonly #isDecided: TaskRunner["isDecided"];
 
-  constructor(writer: InstanceWriter) {
+  constructor(writer: InstanceWriter, isDecided: TaskRunner["isDecided"]) {
     this.#writer = writer;
+    this.#isDecided = isDecided;
   }
 
   /**
    * Rights: operator. One that has not begun is CANCELLED at once; otherwise its run is told, on whichever replica, and its events tell the
-   * end: it may still succeed. Asked for twice is asked for once. Throws NOT_FOUND, FAILED_PRECONDITION (reason TaskEnded, details.state).
+   * end: it may still succeed. Asked for twice is asked for once. Throws NOT_FOUND, FAILED_PRECONDITION (reason TaskEnded, details.state;
+   * reason TooLateToCancel where it is completed whatever happens).
    */
   async cancel(ctx: RequestContext, id: string): Promise<TaskView> {
     requireRole(ctx.identity, "operator");
@@ -26,6 +30,7 @@ export class TaskRequests {
       const task = await lockTask(instances, id);
       if (task === null) throw taskNotFound(id);
       if (task.state === "SUCCEEDED" || task.state === "FAILED") throw taskEnded(id, task.state);
+      if (task.finishedAt === null && this.#isDecided(task.kind, task.checkpoint)) throw tooLate(id);
       return changeTask(instances, task, () => {
         task.cancelRequested = true;
         // Between two tries it is not waited for.
@@ -34,6 +39,13 @@ export class TaskRequests {
       });
     });
   }
+}
+
+function tooLate(taskId: string): FleetError {
+  return new FleetError("FAILED_PRECONDITION", "The task has gone too far to be cancelled: it is completed.", {
+    reason: "TooLateToCancel",
+    details: { taskId },
+  });
 }
 
 export function taskNotFound(id: string, field = "taskId"): FleetError {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Metrics } from "../../../../platform/observability/metrics.ts";
 import type { RequestContext } from "../../../../platform/request-context.ts";
 import type { EventLog } from "../../../kit/events/event-log.ts";
+import type { JsonObject } from "../../../kit/store/json.ts";
 import type { TaskConfig } from "../../config.ts";
 import type { InstanceWriter } from "../instance-writer.ts";
 import { periodically } from "../periodic.ts";
@@ -45,6 +46,11 @@ export class TaskRunner {
     this.#parts = parts;
     this.#claims = new TaskClaims({ writer: parts.writer, owner: randomUUID(), leaseMs: parts.config.leaseMs });
     this.#ended = parts.metrics.counter("fleetgraph_task_runs_total", "Runs of tasks, by how they ended.", ["kind", "outcome"]);
+  }
+
+  /** As the task's handler says of what it saved last. */
+  isDecided(kind: TaskKind, checkpoint: JsonObject | null): boolean {
+    return checkpoint !== null && (this.#handlers.get(kind)?.isDecided?.(checkpoint) ?? false);
   }
 
   /** Before `start`; one handler per kind. Tasks of a kind without one are left to other replicas. */

@@ -104,6 +104,8 @@ export interface TaskHandler<Checkpoint extends JsonObject = JsonObject> {
   readonly deadlineMs: number;
   /** True: what it began may not be left half done. Beyond its deadline it still runs again, its signal aborted from the start, while its undoing is UNAVAILABLE. */
   readonly mustUndo?: boolean;
+  /** Whether it has gone so far that it is completed whoever cancels it; then nobody may. False where left out. */
+  isDecided?(checkpoint: Checkpoint): boolean;
   /**
    * Idempotent. Returning is success. Throwing UNAVAILABLE or DEADLINE_EXCEEDED runs it again later, with growing pauses; any other error
    * ends it as FAILED, or as CANCELLED where `cancelled`: what it undoes, it undoes before it throws. One that was cancelled before its
