@@ -1,7 +1,5 @@
+import { CAMPAIGN } from "./in-campaigns.ts";
 import { seedOfRun } from "./random.ts";
-
-/** True for the long version of the randomised tests: FLEETGRAPH_CAMPAIGN=1. */
-const CAMPAIGN = process.env.FLEETGRAPH_CAMPAIGN === "1";
 
 /** Seeds of one randomised test, printed: a few in `npm test`, `whole` in a campaign; one alone where `SEED` is set. */
 export function seeds(test: string, whole = 20): number[] {

@@ -7,6 +7,7 @@ import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type { MigrationProgress } from "../../../../schema/generated/proto/hypervisor/v1/migration.ts";
 import { type DriverHost, soon } from "../../../support/driver-host.ts";
+import { inCampaigns } from "../../../support/in-campaigns.ts";
 import { instancePlan, MIB } from "../../../support/instance-plans.ts";
 import { MigratingHosts, type Moving, SLOWLY } from "../../../support/migrating-hosts.ts";
 import { describeWithPeers } from "../../../support/peers.ts";
@@ -117,7 +118,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await runsOnlyOn(a, b);
   });
 
-  it("moves a microVM whose disks both hosts share, and copies none", async () => {
+  inCampaigns("moves a microVM whose disks both hosts share, and copies none", async () => {
     const microVm = instancePlan(
       {
         memoryBytes: 96 * MIB,
@@ -181,7 +182,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await runsOnlyOn(a, b);
   });
 
-  it("ends where it began when the tunnel is cut", async () => {
+  inCampaigns("ends where it began when the tunnel is cut", async () => {
     const moved = await prepared(a, b);
     expect((await copying(moved, () => hosts.cutTunnels())).reason).toBe("TunnelBroken");
     expect(await moved.inspect()).toBe("RUNNING INCOMING");
@@ -190,7 +191,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await runsOnlyOn(a, b);
   });
 
-  it("ends where it began when the source's libvirtd is killed", async () => {
+  inCampaigns("ends where it began when the source's libvirtd is killed", async () => {
     const moved = await prepared(a, b);
     const error = await copying(moved, async () => {
       await a.host.libvirt.kill();
@@ -215,7 +216,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await runsOnlyOn(a, b);
   });
 
-  it("ends where it began when the destination's agent is started anew", async () => {
+  inCampaigns("ends where it began when the destination's agent is started anew", async () => {
     const moved = await prepared(a, b);
     expect((await b.traces()).length).toBeGreaterThan(0);
     await b.restartAgent();
@@ -224,7 +225,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await runsOnlyOn(a, b);
   });
 
-  it("leaves a guest that was copied paused when the source's agent is started anew, until it is decided", async () => {
+  inCampaigns("leaves a guest that was copied paused when the source's agent is started anew, until it is decided", async () => {
     const moved = await prepared(a, b);
     await moved.perform(SOON);
     await a.restartAgent();
@@ -237,9 +238,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await runsOnlyOn(a, b);
   });
 
-  it("goes on forward when both agents are started anew after the guest came over, and repeats change nothing", {
-    timeout: 120_000,
-  }, async () => {
+  inCampaigns("goes on forward when both agents are started anew after the guest came over, and repeats change nothing", async () => {
     const moved = await prepared(a, b);
     await moved.perform(SOON);
     expect(await moved.finish()).toBe(true);

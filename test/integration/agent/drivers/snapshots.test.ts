@@ -4,6 +4,7 @@ import type { InstancePlan } from "../../../../agent/drivers/instance-driver.ts"
 import { Firmware, InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import { CreateSnapshotRequest, Quiesce } from "../../../../schema/generated/proto/hypervisor/v1/snapshots.ts";
 import { DriverHost, soon } from "../../../support/driver-host.ts";
+import { inCampaigns } from "../../../support/in-campaigns.ts";
 import { instancePlan, MIB } from "../../../support/instance-plans.ts";
 import { describeWithPeers } from "../../../support/peers.ts";
 import { GUEST_COMMAND_LINE } from "../../../support/tiny-guest.ts";
@@ -89,78 +90,81 @@ describeWithPeers("snapshots and saved memory", ["network-namespaces", "libvirt"
     ["VM", InstanceType.VM],
     ["microVM", InstanceType.MICROVM],
   ] as const) {
-    test(`a ${kind} goes back to what its memory and disk were, and its memory goes to the disk and comes back`, async () => {
-      const plan = planned({ ...KERNEL, disks: [{ name: "data", sizeBytes: 8 * MIB }] }, { type });
-      const ref = await running(plan);
-      const { snapshots } = host.driver;
-      {
-        await using guest = await typist(ref);
-        await guest.ask("true");
-        await guest.type("X=before; echo before > /dev/vda; sync");
-      }
-      const first = await snapshots.createSnapshot(ref, asked("snap-first"), soon());
-      expect(first).toMatchObject({
-        id: "snap-first",
-        name: "name of snap-first",
-        description: "two\nlines",
-        state: "RUNNING",
-        hasMemory: true,
-        quiesced: false,
-        notQuiescedReason: "NoGuestAgent",
-        parentId: "",
-        current: true,
-        managed: true,
-      });
-      expect(await snapshots.createSnapshot(ref, asked("snap-first", { name: "again" }), soon())).toEqual(first);
-      {
-        await using guest = await typist(ref);
-        await guest.type("X=after; echo after > /dev/vda; sync");
-        expect(await guest.ask("echo $X $(head -n 1 /dev/vda)")).toBe("after after");
-      }
-      await snapshots.createSnapshot(ref, asked("snap-second", { quiesce: Quiesce.NEVER }), soon());
-      expect((await snapshots.listSnapshots(ref, soon())).map(({ id, parentId, current }) => [id, parentId, current])).toEqual([
-        ["snap-first", "", false],
-        ["snap-second", "snap-first", true],
-      ]);
-      await snapshots.revertSnapshot(ref, "snap-first", soon());
-      expect(await host.find(plan)).toMatchObject({ state: "RUNNING" });
-      {
-        await using guest = await typist(ref);
-        expect(await guest.ask("echo $X $(head -n 1 /dev/vda)")).toBe("before before");
-      }
-      await snapshots.deleteSnapshot(ref, "snap-first", soon());
-      await snapshots.deleteSnapshot(ref, "snap-first", soon());
-      expect((await snapshots.listSnapshots(ref, soon())).map(({ id, parentId }) => [id, parentId])).toEqual([["snap-second", ""]]);
-      await expect(snapshots.revertSnapshot(ref, "snap-first", soon())).rejects.toMatchObject({ code: "NOT_FOUND" });
+    (type === InstanceType.VM ? test : inCampaigns)(
+      `a ${kind} goes back to what its memory and disk were, and its memory goes to the disk and comes back`,
+      async () => {
+        const plan = planned({ ...KERNEL, disks: [{ name: "data", sizeBytes: 8 * MIB }] }, { type });
+        const ref = await running(plan);
+        const { snapshots } = host.driver;
+        {
+          await using guest = await typist(ref);
+          await guest.ask("true");
+          await guest.type("X=before; echo before > /dev/vda; sync");
+        }
+        const first = await snapshots.createSnapshot(ref, asked("snap-first"), soon());
+        expect(first).toMatchObject({
+          id: "snap-first",
+          name: "name of snap-first",
+          description: "two\nlines",
+          state: "RUNNING",
+          hasMemory: true,
+          quiesced: false,
+          notQuiescedReason: "NoGuestAgent",
+          parentId: "",
+          current: true,
+          managed: true,
+        });
+        expect(await snapshots.createSnapshot(ref, asked("snap-first", { name: "again" }), soon())).toEqual(first);
+        {
+          await using guest = await typist(ref);
+          await guest.type("X=after; echo after > /dev/vda; sync");
+          expect(await guest.ask("echo $X $(head -n 1 /dev/vda)")).toBe("after after");
+        }
+        await snapshots.createSnapshot(ref, asked("snap-second", { quiesce: Quiesce.NEVER }), soon());
+        expect((await snapshots.listSnapshots(ref, soon())).map(({ id, parentId, current }) => [id, parentId, current])).toEqual([
+          ["snap-first", "", false],
+          ["snap-second", "snap-first", true],
+        ]);
+        await snapshots.revertSnapshot(ref, "snap-first", soon());
+        expect(await host.find(plan)).toMatchObject({ state: "RUNNING" });
+        {
+          await using guest = await typist(ref);
+          expect(await guest.ask("echo $X $(head -n 1 /dev/vda)")).toBe("before before");
+        }
+        await snapshots.deleteSnapshot(ref, "snap-first", soon());
+        await snapshots.deleteSnapshot(ref, "snap-first", soon());
+        expect((await snapshots.listSnapshots(ref, soon())).map(({ id, parentId }) => [id, parentId])).toEqual([["snap-second", ""]]);
+        await expect(snapshots.revertSnapshot(ref, "snap-first", soon())).rejects.toMatchObject({ code: "NOT_FOUND" });
 
-      // Its memory goes to the disk and comes back, also after libvirtd was started anew.
-      await host.driver.suspend(ref, soon(), { toDisk: true });
-      await host.driver.suspend(ref, soon(), { toDisk: true });
-      expect(await host.find(plan)).toMatchObject({ state: "PAUSED", reason: "SAVED" });
-      await expect(host.driver.snapshots.createSnapshot(ref, asked("snap-saved"), soon())).rejects.toMatchObject({
-        reason: "InstanceSuspended",
-      });
-      await host.host.libvirt.kill();
-      await host.host.libvirt.start();
-      await until(() => host.driver.available, "the driver");
-      expect((await host.driver.list(soon())).map(({ state, reason }) => [state, reason])).toEqual([["PAUSED", "SAVED"]]);
-      await host.driver.resume(ref, soon());
-      {
-        await using guest = await typist(ref);
-        expect(await guest.ask("echo $X")).toBe("before");
-      }
-      // What is asked of one that is saved is done to the guest that it is.
-      await host.driver.suspend(ref, soon(), { toDisk: true });
-      if (type === InstanceType.VM) {
-        await host.driver.requestStop(ref, soon());
-        await host.toldOf(plan, "STOPPED REQUESTED");
-      } else {
-        await host.driver.kill(ref, soon());
-        expect(await host.find(plan)).toMatchObject({ state: "STOPPED" });
-      }
-      await host.driver.remove(ref, soon());
-      expect(await host.traces()).toEqual([]);
-    });
+        // Its memory goes to the disk and comes back, also after libvirtd was started anew.
+        await host.driver.suspend(ref, soon(), { toDisk: true });
+        await host.driver.suspend(ref, soon(), { toDisk: true });
+        expect(await host.find(plan)).toMatchObject({ state: "PAUSED", reason: "SAVED" });
+        await expect(host.driver.snapshots.createSnapshot(ref, asked("snap-saved"), soon())).rejects.toMatchObject({
+          reason: "InstanceSuspended",
+        });
+        await host.host.libvirt.kill();
+        await host.host.libvirt.start();
+        await until(() => host.driver.available, "the driver");
+        expect((await host.driver.list(soon())).map(({ state, reason }) => [state, reason])).toEqual([["PAUSED", "SAVED"]]);
+        await host.driver.resume(ref, soon());
+        {
+          await using guest = await typist(ref);
+          expect(await guest.ask("echo $X")).toBe("before");
+        }
+        // What is asked of one that is saved is done to the guest that it is.
+        await host.driver.suspend(ref, soon(), { toDisk: true });
+        if (type === InstanceType.VM) {
+          await host.driver.requestStop(ref, soon());
+          await host.toldOf(plan, "STOPPED REQUESTED");
+        } else {
+          await host.driver.kill(ref, soon());
+          expect(await host.find(plan)).toMatchObject({ state: "STOPPED" });
+        }
+        await host.driver.remove(ref, soon());
+        expect(await host.traces()).toEqual([]);
+      },
+    );
   }
 
   test("one that does not run has its disks alone in it, and going back to it ends what runs", async () => {
