@@ -12,8 +12,8 @@ const retry = process.env.CI ? 1 : 0;
 /** What differs between the folders of test/: unit tests have no peers, the others start servers and processes. */
 const projects = [
   { name: "unit", testTimeout: 10_000, hookTimeout: 10_000, maxWorkers: 2 },
-  { name: "integration", testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 2, retry },
-  { name: "e2e", testTimeout: 180_000, hookTimeout: 120_000, maxWorkers: 1, retry },
+  { name: "integration", testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 3, retry },
+  { name: "e2e", testTimeout: 180_000, hookTimeout: 120_000, maxWorkers: 2, retry },
 ];
 
 export default defineConfig({
@@ -40,7 +40,8 @@ export default defineConfig({
     pool: "forks",
     // In MiB. What fills V8's heap ends with its message; the guard is for the rest.
     execArgv: ["--max-old-space-size=2048"],
-    maxWorkers: 2,
+    // Most of the time they wait, for guests, daemons and processes.
+    maxWorkers: 3,
     teardownTimeout: 15_000,
     coverage: { provider: "v8", include: ["platform/**", "subgraphs/**", "gateway/**", "agent/**", "cli/**"] },
     projects: projects.map((project, order) => ({
