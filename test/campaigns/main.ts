@@ -15,10 +15,11 @@ import { LifecycleLab } from "./lifecycle-lab.ts";
 import { runMigrationCampaign } from "./migration-campaign.ts";
 import { runScaleCampaign } from "./scale-campaign.ts";
 
-const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | drivers | lifecycles [--lifecycles 300] [--kills 30] | migrations [--moves 20] | scale [--agents 5000] [--steady 180]
+const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | drivers | consoles | lifecycles [--lifecycles 300] [--kills 30] | migrations [--moves 20] | scale [--agents 5000] [--steady 180]
 
   kill   the parts as processes on PostgreSQL and NATS, each killed with SIGKILL so many times under load
   drivers  the drivers' tests with all of their cases
+  consoles  10 MB over each console, the serial lines of guests, too
   lifecycles  VMs, microVMs and containers on a real host, while agent, compute, libvirtd and podman are killed so many times each
   migrations  a busy VM goes there and back between two hosts, and an agent or a libvirtd is killed in the middle of each move
   events  the event log's randomised tests with all of their seeds: SIGKILL, lost NATS, clients that reconnect, retention
@@ -77,9 +78,9 @@ async function migrations(): Promise<void> {
 }
 
 /** The tests themselves, as vitest runs them, with what `npm test` leaves out. */
-async function wholeTests(folder: string): Promise<void> {
+async function wholeTests(project: string, folder: string): Promise<void> {
   const vitest = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
-  const child = spawn(process.execPath, [vitest, "run", "--project", "integration", folder], {
+  const child = spawn(process.execPath, [vitest, "run", "--project", project, folder], {
     stdio: "inherit",
     env: { ...process.env, FLEETGRAPH_CAMPAIGN: "1" },
   });
@@ -88,8 +89,9 @@ async function wholeTests(folder: string): Promise<void> {
 }
 
 if (positionals[0] === "kill") await kill();
-else if (positionals[0] === "events") await wholeTests("test/integration/kit/events");
-else if (positionals[0] === "drivers") await wholeTests("test/integration/agent/drivers");
+else if (positionals[0] === "events") await wholeTests("integration", "test/integration/kit/events");
+else if (positionals[0] === "drivers") await wholeTests("integration", "test/integration/agent/drivers");
+else if (positionals[0] === "consoles") await wholeTests("e2e", "test/e2e/consoles.test.ts");
 else if (positionals[0] === "lifecycles") await lifecycles();
 else if (positionals[0] === "migrations") await migrations();
 else if (positionals[0] === "scale") {

@@ -10,6 +10,7 @@ import { ComputeFleet } from "../support/compute-fleet.ts";
 import { atConsole, CONSOLE_TYPES, type ConsoleType, openConsole, PROMPT } from "../support/console-instances.ts";
 import { ConsoleViewer } from "../support/console-viewer.ts";
 import type { FleetHost } from "../support/fleet-host.ts";
+import { CAMPAIGN } from "../support/in-campaigns.ts";
 import { describeWithPeers } from "../support/peers.ts";
 import { until } from "../support/until.ts";
 
@@ -18,7 +19,9 @@ const RESIZE =
   `old=$(stty -g); stty raw -echo min 64 time 5; printf '\\033[s\\033[999;999H\\033[6n\\033[u'; a=$(dd bs=64 count=1 2>/dev/null); ` +
   `stty "$old"; a=\${a#*[}; r=\${a%%;*}; c=\${a#*;}; stty rows $r cols \${c%R*}; echo "size $(stty size)"\r`;
 /** How far it is counted where the whole output must arrive: the container's is 12 MB, the serial lines' are slow. */
-const NUMBERS: Record<ConsoleType, number> = { VM: 20_000, MICROVM: 20_000, CONTAINER: 1_500_000 };
+const SERIAL_NUMBERS = CAMPAIGN ? 1_300_000 : 20_000;
+const NUMBERS: Record<ConsoleType, number> = { VM: SERIAL_NUMBERS, MICROVM: SERIAL_NUMBERS, CONTAINER: 1_500_000 };
+const OUTPUT_MS = CAMPAIGN ? 1_800_000 : 240_000;
 
 const counted = (last: number) => Array.from({ length: last }, (_, index) => `${index + 1}\r\n`).join("");
 /** At each prompt busybox asks the terminal where its cursor is, and cleans the line behind it. */
@@ -148,7 +151,7 @@ describeWithPeers("consoles", ["network-namespaces", "libvirt", "podman"], () =>
             .join("")
             .includes(`counted\r\n${PROMPT}`),
         "all of the output",
-        240_000,
+        OUTPUT_MS,
       );
       const seen = behind();
       expect(seen.some(({ skipped }) => skipped)).toBe(false);
@@ -173,7 +176,7 @@ describeWithPeers("consoles", ["network-namespaces", "libvirt", "podman"], () =>
       expect(stopped.text.slice(-50)).toContain(`counted\r\n${PROMPT}`);
       await stopped.close();
     },
-    300_000,
+    OUTPUT_MS + 60_000,
   );
 
   test("the same consoles by AttachConsole, both ways", async () => {
