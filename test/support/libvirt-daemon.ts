@@ -89,6 +89,11 @@ export class LibvirtDaemon {
     return pid;
   }
 
+  /** False also where it ended by itself. */
+  get running(): boolean {
+    return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** A URI that leads to this daemon: of QEMU, or of what follows "DRIVER://". */
   uri(name = "qemu:///system"): string {
     return `${name.replace("://", "+unix://")}?socket=${this.socketPath}`;
