@@ -1,11 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { readFile, rename, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { createFileOnce } from "../../platform/tls/certificate-files.ts";
 
 const LOCK_FILE = "agent.lock";
-const ATTEMPTS = 3;
+const ATTEMPTS = 100;
+const PAUSE_MS = 10;
 
 /**
  * Makes this process the only agent on a state directory. A lock names its holder by process id, the process's start time and the boot, so
@@ -20,7 +22,7 @@ export async function lockState(stateDir: string): Promise<() => Promise<void>> 
     const found = await readFile(path, "utf8").catch(() => null);
     if (found === null) continue;
     if (await isHeld(found)) throw inUse(stateDir, found);
-    await removeStale(path, found);
+    await removeStale(path, found, own);
   }
   throw inUse(stateDir, "");
 }
@@ -31,19 +33,23 @@ async function isHeld(content: string): Promise<boolean> {
   return (await startOf(Number(pid))) === start;
 }
 
-/** Moves the lock aside first: whoever else judged it stale then finds nothing, or a new lock that he must not remove. */
-async function removeStale(path: string, judged: string): Promise<void> {
-  const aside = `${path}.${randomBytes(6).toString("hex")}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-    throw error;
+/**
+ * One process at a time removes what it judged stale, and only while it is still there: two that did so at once could remove the lock of a third.
+ * Who is killed while it removes leaves its claim behind, which the next one removes.
+ */
+async function removeStale(path: string, judged: string, own: string): Promise<void> {
+  const claim = `${path}.removal`;
+  if (await createFileOnce(claim, own)) {
+    try {
+      if ((await readFile(path, "utf8").catch(() => null)) === judged) await rm(path, { force: true });
+    } finally {
+      await rm(claim, { force: true });
+    }
+    return;
   }
-  const moved = await readFile(aside, "utf8");
-  // Another process replaced it in between: its lock is put back.
-  if (moved !== judged) await createFileOnce(path, moved);
-  await rm(aside, { force: true });
+  const claimant = await readFile(claim, "utf8").catch(() => null);
+  if (claimant !== null && !(await isHeld(claimant))) await rm(claim, { force: true });
+  else await sleep(PAUSE_MS);
 }
 
 async function release(path: string, own: string): Promise<void> {

@@ -49,6 +49,14 @@ describe("the lock on a state directory", () => {
     await writeFile(join(directory, "agent.lock"), "999999999 1 x y\n");
     const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => lockState(directory)));
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    expect(await readdir(directory)).toEqual(["agent.lock"]);
+  });
+
+  it("is taken over also where the one before was killed while it removed another's", async () => {
+    await writeFile(join(directory, "agent.lock"), "999999999 1 x y\n");
+    await writeFile(join(directory, "agent.lock.removal"), "999999998 1 x y\n");
+    await (await lockState(directory))();
+    expect(await readdir(directory)).toEqual([]);
   });
 });
 
