@@ -109,7 +109,7 @@ describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
     await until(async () => (await typed(here, "echo up-$((40+2))")).includes("up-42"), "the guest's shell", 60_000);
   }
 
-  it("moves a busy guest there and back with copies of its disks, and its mark tells where it is", { timeout: 180_000 }, async () => {
+  inCampaigns("moves a busy guest there and back with copies of its disks, and its mark tells where it is", async () => {
     plan = await move(a, b).complete(SOON);
     await runsOnlyOn(b, a);
     expect((await b.find(plan))?.mark).toEqual({ instanceId: plan.instanceId, nodeId: plan.nodeId, generation: 2 });
