@@ -102,7 +102,7 @@ describeWithPeers("instances on a host", ["network-namespaces", "libvirt", "podm
       expect((await fleet.change("createInstance", input)).id).toBe(id);
 
       await fleet.untilState(id, "RUNNING");
-      await watch.until(() => statesOf(id).includes("RUNNING"), 10_000);
+      await watch.until(() => statesOf(id).includes("RUNNING"), 30_000);
       expect(statesOf(id)).toEqual(["CREATING", "STARTING", "RUNNING"]);
       const seen = watch.events.map(({ instance }) => instance as SeenInstance | null).findLast((instance) => instance?.id === id);
       expect(seen?.node).toEqual({ hostname: host.hostname, status: "READY", hardware: { cpu: { threads: expect.any(Number) } } });
@@ -115,14 +115,14 @@ describeWithPeers("instances on a host", ["network-namespaces", "libvirt", "podm
       await fleet.change("stopInstance", { instanceId: id, timeoutSeconds: 45 });
       const stopped = await fleet.untilState(id, "STOPPED");
       expect(stopped.stateReason).toBe("REQUESTED");
-      await watch.until(() => statesOf(id).includes("STOPPED"), 10_000);
+      await watch.until(() => statesOf(id).includes("STOPPED"), 30_000);
       expect(statesOf(id).slice(-2)).toEqual(["STOPPING", "STOPPED"]);
 
       await fleet.change("deleteInstance", { instanceId: id });
       await fleet.untilState(id, "DELETED");
       await watch.until(
         (events) => events.some((event) => event.type === "DELETED" && (event["instance"] as SeenInstance)?.id === id),
-        10_000,
+        30_000,
       );
       expect(await hostTruth(host)).toEqual({ domains: [], containers: [], files: [], filters: [] });
     },

@@ -123,7 +123,7 @@ describeWithPeers("a second host, in a network of its own", "network-namespaces"
 
   test("turns UNKNOWN when it is cut off, keeps what was stored of it, and comes back as the same node", async () => {
     const before = (await secondHost()) as NodeAnswer;
-    await watch.until((events) => events.some((event) => statusOf(event) === "READY"), 10_000);
+    await watch.until((events) => events.some((event) => statusOf(event) === "READY"), 30_000);
     await host.cut();
     await watch.until((events) => statusOf(events.findLast(isChange)) === "UNKNOWN", 30_000);
     const lost = (await secondHost()) as NodeAnswer;
@@ -148,7 +148,7 @@ describeWithPeers("a second host, in a network of its own", "network-namespaces"
     await present.until((events) => statusOf(events.findLast(isChange)) === "READY", 30_000);
     await present.close();
     watch = new ResumingClient({ url: watchUrl(), token, query: WATCH, field: "nodeEvents", after: missed });
-    await watch.until((events) => events.filter(isChange).length >= 2, 10_000);
+    await watch.until((events) => events.filter(isChange).length >= 2, 30_000);
     expect(watch.events.filter(isChange).map((event) => [event.type, statusOf(event)])).toEqual([
       ["MODIFIED", "UNKNOWN"],
       ["MODIFIED", "READY"],
