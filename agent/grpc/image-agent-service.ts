@@ -16,7 +16,8 @@ import { progressStream } from "./progress-stream.ts";
 
 const MAX_REFERENCE = 4096;
 const MAX_NAME = 255;
-const LIST_MS = 20_000;
+/** Below what the control plane waits. */
+const LIST_MS = 6_000;
 const DELETE_MS = 60_000;
 
 /** What the control plane asks of an agent about images. Every call names its node. */
@@ -28,8 +29,9 @@ export function imageAgentService(findInstances: FindInstances): GrpcService {
       const images: NodeImage[] = [];
       const unavailable: string[] = [];
       await Promise.all(
-        drivers.map(async ({ images: driver }) => {
+        drivers.map(async ({ name, available, images: driver }) => {
           try {
+            if (!available) throw new FleetError("UNAVAILABLE", `${name} is not there now: see what the host supports, and why not.`);
             images.push(...(await driver.listImages(signal)));
           } catch (error) {
             unavailable.push(FleetError.from(error).message);
@@ -74,14 +76,16 @@ async function checkNotAwaited(keeper: InstanceKeeper, images: ImageDriver, imag
 }
 
 interface WithImages {
+  name: string;
+  available: boolean;
   types: readonly InstanceType[];
   images: ImageDriver;
 }
 
 /** UNSPECIFIED: all. */
 function imageDrivers(instances: NodeInstances, type: InstanceType): WithImages[] {
-  return instances.drivers.flatMap(({ types, images }) =>
-    images !== null && (type === InstanceType.UNSPECIFIED || types.includes(type)) ? [{ types, images }] : [],
+  return instances.drivers.flatMap(({ name, available, types, images }) =>
+    images !== null && (type === InstanceType.UNSPECIFIED || types.includes(type)) ? [{ name, available, types, images }] : [],
   );
 }
 
