@@ -14,7 +14,7 @@ import { describeWithPeers } from "../support/peers.ts";
 import { ResumingClient, type WatchedEvent } from "../support/resuming-client.ts";
 
 const run = promisify(execFile);
-const LEASE = ["--lease-ttl", "3s", "--heartbeat-interval", "1s"];
+const LEASE = ["--lease-ttl", "5s", "--heartbeat-interval", "1s"];
 const NODES = `{ nodes(filter: { name: "second-host" }) { nodes {
   id status availability conditions { type status reason }
   hardware { cpu { threads } memory { totalBytes usedBytes } unavailable { field reason } }

@@ -6,7 +6,7 @@ import { describeWithPeers } from "../support/peers.ts";
 import { GUEST_COMMAND_LINE } from "../support/tiny-guest.ts";
 
 const MIB = 2 ** 20;
-const LEASE = ["--lease-ttl", "3s", "--heartbeat-interval", "1s"];
+const LEASE = ["--lease-ttl", "5s", "--heartbeat-interval", "1s"];
 const NODE_OF = "query ($id: ID!) { instance(id: $id) { state node { id } } }";
 
 describeWithPeers("two hosts with a libvirtd each", ["network-namespaces", "libvirt"], () => {
