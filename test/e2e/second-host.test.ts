@@ -12,6 +12,7 @@ import { NetworkNamespace } from "../support/network-namespace.ts";
 import { freePorts, Part } from "../support/part.ts";
 import { describeWithPeers } from "../support/peers.ts";
 import { ResumingClient, type WatchedEvent } from "../support/resuming-client.ts";
+import { until } from "../support/until.ts";
 
 const run = promisify(execFile);
 const LEASE = ["--lease-ttl", "5s", "--heartbeat-interval", "1s"];
@@ -126,7 +127,13 @@ describeWithPeers("a second host, in a network of its own", "network-namespaces"
     await watch.until((events) => events.some((event) => statusOf(event) === "READY"), 30_000);
     await host.cut();
     await watch.until((events) => statusOf(events.findLast(isChange)) === "UNKNOWN", 30_000);
-    const lost = (await secondHost()) as NodeAnswer;
+    // The nodes subgraph follows the nodes, too, and may hear of it a moment later.
+    const isTold = ({ hardware }: NodeAnswer) => hardware.unavailable.some(({ reason }) => reason === "NODE_OFFLINE");
+    let lost = (await secondHost()) as NodeAnswer;
+    await until(async () => {
+      lost = (await secondHost()) as NodeAnswer;
+      return isTold(lost);
+    }, "the node's readings to be known as offline");
     expect(lost).toMatchObject({ status: "UNKNOWN", availability: "OFFLINE" });
     expect(lost.conditions).toContainEqual(expect.objectContaining({ type: "Ready", status: "Unknown", reason: "LeaseExpired" }));
     expect(lost.hardware.cpu.threads).toBe(before.hardware.cpu.threads);
