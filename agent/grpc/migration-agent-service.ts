@@ -2,8 +2,7 @@ import { FleetError } from "../../platform/errors/fleet-error.ts";
 import type { ChannelPool } from "../../platform/grpc/channel-pool.ts";
 import { type GrpcService, grpcService } from "../../platform/grpc/server.ts";
 import type { RequestContext } from "../../platform/request-context.ts";
-import { MigrationAgentServiceDefinition, MigrationProgress } from "../../schema/generated/proto/hypervisor/v1/migration.ts";
-import type { MigrationDriver } from "../drivers/migration-driver.ts";
+import { MigrationAgentServiceDefinition, type MigrationProgress } from "../../schema/generated/proto/hypervisor/v1/migration.ts";
 import { planOf } from "../instances/steps.ts";
 import { anyMigrations, migrationsOf } from "../migration/migration-drivers.ts";
 import { SourceHolds } from "../migration/source-holds.ts";
@@ -11,6 +10,7 @@ import { tunnelTo } from "../migration/tunnel-client.ts";
 import { ofOwnNode } from "./callers.ts";
 import type { FindInstances } from "./instance-agent-service.ts";
 import { checkBegin, checkCheck, checkDescribe, checkEnd, checkInspect, checkPerform, checkPrepare } from "./migration-requests.ts";
+import { progressStream } from "./progress-stream.ts";
 
 /** Live migration of a node's instances, led by the control plane. `pool` has the connections to other agents. */
 export function migrationAgentService(findInstances: FindInstances, pool: ChannelPool): GrpcService {
@@ -52,7 +52,16 @@ export function migrationAgentService(findInstances: FindInstances, pool: Channe
       checkPerform(request);
       const { destinationAddress: address, destinationPeer: peerUri, migrationId, ticket } = request;
       const carry = tunnelTo(pool, { address, peerUri, migrationId, ticket });
-      yield* progress((onProgress) => driver.perform(request, carry, onProgress, fleet.signal));
+      const perform = async (tell: (progress: MigrationProgress) => void, signal: AbortSignal) => {
+        let totalBytes = 0;
+        const onProgress = (progress: MigrationProgress) => {
+          totalBytes = progress.totalBytes;
+          tell(progress);
+        };
+        const cookie = await driver.perform(request, carry, onProgress, signal);
+        return { phase: "done", currentBytes: totalBytes, totalBytes, cookie };
+      };
+      yield* progressStream(perform, fleet.signal);
     },
     async finishDestination(request, { fleet }) {
       const driver = driverOf(fleet, request.nodeId);
@@ -70,29 +79,4 @@ export function migrationAgentService(findInstances: FindInstances, pool: Channe
       return await driver.inspect(request, fleet.signal);
     },
   });
-}
-
-type Perform = (onProgress: Parameters<MigrationDriver["perform"]>[2]) => Promise<string>;
-
-/** The latest progress for whoever is ready for it, and the cookie at last. */
-async function* progress(perform: Perform): AsyncGenerator<MigrationProgress> {
-  let latest: MigrationProgress | null = null;
-  let last = MigrationProgress.fromPartial({});
-  let news = Promise.withResolvers<void>();
-  const cookie = perform((now) => {
-    latest = now;
-    last = now;
-    news.resolve();
-  });
-  const over = cookie.then(
-    () => true,
-    () => true,
-  );
-  while (!(await Promise.race([over, news.promise.then(() => false)]))) {
-    news = Promise.withResolvers();
-    if (latest !== null) yield latest;
-    latest = null;
-  }
-  const { totalBytes } = last;
-  yield { phase: "done", currentBytes: totalBytes, totalBytes, cookie: await cookie };
 }
