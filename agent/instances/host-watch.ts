@@ -1,6 +1,6 @@
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../platform/observability/log.ts";
-import { jittered, pause } from "../control-plane/backoff.ts";
+import { Backoff, jittered, pause } from "../control-plane/backoff.ts";
 import type { InstanceDriver, NativeInstance } from "../drivers/instance-driver.ts";
 import type { Slots } from "../drivers/shared/slots.ts";
 import type { Census } from "./census.ts";
@@ -26,6 +26,9 @@ export interface HostWatchOptions {
 }
 
 const LIST_MS = 60_000;
+/** A list that failed is asked for again soon, so that what is on the host does not stay untold until the next sweep. */
+const LIST_ATTEMPTS = 5;
+const LIST_BACKOFF = { firstMs: 500, longestMs: 5000 };
 
 /** Follows what happens on a host: by the drivers' events, and by a slow sweep for what no event told. */
 export class HostWatch {
@@ -113,6 +116,18 @@ export class HostWatch {
   }
 
   async #list(driver: InstanceDriver): Promise<void> {
+    const { signal } = this.#options;
+    const backoff = new Backoff(LIST_BACKOFF);
+    for (let attempt = 1; !(await this.#listOnce(driver)); attempt += 1) {
+      if (attempt === LIST_ATTEMPTS) return;
+      await pause(backoff.next(), signal);
+      // When it is back, all is looked at anyway.
+      if (signal.aborted || !driver.available) return;
+    }
+  }
+
+  /** False: it failed, which is logged. */
+  async #listOnce(driver: InstanceDriver): Promise<boolean> {
     const { signal, census, workerOf, workersOf, log } = this.#options;
     const changed = new Set<string>();
     this.#lists.add(changed);
@@ -130,10 +145,12 @@ export class HostWatch {
       }
       census.replace(driver, others, changed);
       for (const worker of workersOf(driver)) if (!seen.has(worker) && worker.native) worker.wake();
+      return true;
     } catch (thrown) {
       const error = FleetError.from(thrown);
       if (!signal.aborted)
         log.warn({ driver: driver.name, code: error.code, err: error.cause ?? error }, "the host's instances cannot be listed");
+      return false;
     } finally {
       this.#lists.delete(changed);
     }

@@ -1,5 +1,5 @@
 import type { InstanceMark } from "../instance-driver.ts";
-import { PROBE_LABEL, readMark } from "./container-mark.ts";
+import { isProbe, readMark } from "./container-mark.ts";
 import type { InspectedContainer, ListedContainer } from "./engine-types.ts";
 
 /** What the engine says about a container, as far as the agent needs it. */
@@ -104,10 +104,6 @@ export function isRunning({ status }: Pick<ContainerFacts, "status">): boolean {
 /** Frozen or not, by the kernel's word where there is one: the engine's may be that of before it was killed. */
 export function isPaused({ status, frozen }: Pick<ContainerFacts, "status" | "frozen">): boolean {
   return (status === "paused" || status === "running") && (frozen ?? status === "paused");
-}
-
-function isProbe(labels: Readonly<Record<string, string>> | null | undefined): boolean {
-  return labels?.[PROBE_LABEL] !== undefined;
 }
 
 function plainName(name: string): string {

@@ -3,7 +3,7 @@ import { InstanceType } from "../../../schema/generated/proto/hypervisor/v1/comp
 import { ImageFormat, type ImageSource, NodeImage, type NodeImageProgress } from "../../../schema/generated/proto/hypervisor/v1/images.ts";
 import type { ImageDriver } from "../image-driver.ts";
 import { invalid, precondition } from "../shared/refusals.ts";
-import { PROBE_LABEL } from "./container-mark.ts";
+import { isProbe } from "./container-mark.ts";
 import { attempt, EngineRefusal } from "./engine-errors.ts";
 import type { EngineHost } from "./engine-host.ts";
 import type { ListedImage } from "./engine-types.ts";
@@ -86,7 +86,7 @@ export class ContainerImages implements ImageDriver {
   /** Without the agent's own probe. */
   async #listed(signal: AbortSignal): Promise<ListedImage[]> {
     const images = await attempt("list its images", () => this.#host.engine.get<ListedImage[]>("/images/json", { signal }));
-    return images.filter(({ Labels }) => Labels?.[PROBE_LABEL] === undefined);
+    return images.filter(({ Labels }) => !isProbe(Labels));
   }
 
   /** The names of the containers of each image. */

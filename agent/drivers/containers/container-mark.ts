@@ -10,6 +10,10 @@ const NOTES_LABEL = "fleetgraph.notes";
 /** Of what the agent makes to find out whether containers run here; it is no instance. */
 export const PROBE_LABEL = "fleetgraph.probe";
 
+export function isProbe(labels: Readonly<Record<string, string>> | null | undefined): boolean {
+  return labels?.[PROBE_LABEL] !== undefined;
+}
+
 export function markLabels({ instanceId, nodeId, generation, name, labels, annotations }: InstancePlan): Record<string, string> {
   return {
     [INSTANCE_LABEL]: instanceId,

@@ -1,6 +1,6 @@
 import type { DriverListener } from "../instance-driver.ts";
 import { isHalfStarted } from "./container-facts.ts";
-import { PROBE_LABEL, readMark } from "./container-mark.ts";
+import { isProbe, readMark } from "./container-mark.ts";
 import { endHalfStarted } from "./container-runs.ts";
 import type { EngineIdentity } from "./engine.ts";
 import { EngineEvents, EVENTS_LIMITS, type EventsLimits } from "./engine-events.ts";
@@ -106,7 +106,7 @@ export class EngineWatch {
 
   #onEvent(event: EngineEvent): void {
     const { Type, Action, Actor } = event;
-    if (IRRELEVANT.test(Action) || Actor.Attributes?.[PROBE_LABEL] !== undefined) return;
+    if (IRRELEVANT.test(Action) || isProbe(Actor.Attributes)) return;
     const id = Type === "container" ? Actor.ID : (Actor.Attributes?.["container"] ?? "");
     if (id === "") return;
     if (Type === "container") this.#host.runs.onEvent(event);
@@ -133,7 +133,7 @@ export class EngineWatch {
   async #sweep(): Promise<void> {
     const { signal } = this.#closing;
     try {
-      const listed = (await this.#host.listed(signal, SWEEP_TIMEOUT_MS)).filter(({ Labels }) => Labels?.[PROBE_LABEL] === undefined);
+      const listed = (await this.#host.listed(signal, SWEEP_TIMEOUT_MS)).filter(({ Labels }) => !isProbe(Labels));
       const seen = new Map(listed.map((container) => [container.Id, `${container.State} ${container.Pid ?? ""}`]));
       const before = this.#seen;
       this.#seen = seen;

@@ -174,6 +174,16 @@ describe("a keeper", () => {
     await until(() => kept.last("quiet")?.state === InstanceState.DELETED);
   });
 
+  it("asks again soon for a list that failed", async () => {
+    let lists = 0;
+    kept = await KeptInstances.open({}, async (point) => {
+      if (point !== "list before") return;
+      lists += 1;
+      if (lists === 1) throw new FleetError("FAILED_PRECONDITION", "One of them was just removed.", { reason: "EngineRefused" });
+    });
+    expect(lists).toBe(2);
+  });
+
   it("starts what a boot of the host has ended, and nothing else", async () => {
     kept = await KeptInstances.open();
     await kept.keeper.apply(desiredInstance());
