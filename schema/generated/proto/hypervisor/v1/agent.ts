@@ -8,6 +8,19 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
+import { UnavailableField } from "./common.ts";
+import {
+  AcceleratorInventory,
+  DiskInventory,
+  HostInventory,
+  InventoryPart,
+  inventoryPartFromJSON,
+  inventoryPartToJSON,
+  inventoryPartToNumber,
+  NetworkInventory,
+  PciInventory,
+  UsbInventory,
+} from "./inventory.ts";
 
 export const protobufPackage = "hypervisor.v1";
 
@@ -37,9 +50,19 @@ export interface ReportInventoryRequest {
   nodeId: string;
   /** SHA-256 of the serialised inventory, hexadecimal. */
   digest: string;
-  /** Left out in the first, cheap call. */
+  /** Left out in the first, cheap call, as the other parts are. The one that `part` names. */
   hardware: HardwareInventory | undefined;
-  observedAt: Date | undefined;
+  observedAt:
+    | Date
+    | undefined;
+  /** UNSPECIFIED is HARDWARE. */
+  part: InventoryPart;
+  host: HostInventory | undefined;
+  pci: PciInventory | undefined;
+  usb: UsbInventory | undefined;
+  network: NetworkInventory | undefined;
+  disks: DiskInventory | undefined;
+  accelerators: AcceleratorInventory | undefined;
 }
 
 export interface ReportInventoryResponse {
@@ -51,18 +74,6 @@ export interface GetHardwareUsageRequest {
   nodeId: string;
 }
 
-/** A value that could not be read, and why. */
-export interface UnavailableField {
-  /**
-   * The path under the host's hardware, in lower camel case: "cpu.physicalCores", "numa[1].cpus", "memory.availableBytes",
-   * "virtualization.nested". A whole part that cannot be read is named alone: "cpu", "numa", "hugePages".
-   */
-  field: string;
-  /** NOT_PRESENT, NO_PERMISSION, NOT_SUPPORTED (by this hardware, firmware or kernel), MALFORMED or UNREADABLE. */
-  reason: string;
-  message: string;
-}
-
 /** The static part: read at start and when the host's hardware changes. */
 export interface HardwareInventory {
   cpu: CpuInventory | undefined;
@@ -71,6 +82,49 @@ export interface HardwareInventory {
   virtualization: VirtualizationFeatures | undefined;
   hugePages: HugePageSize[];
   unavailable: UnavailableField[];
+  /** As the kernel lists them in /sys/devices/system/cpu/vulnerabilities. */
+  vulnerabilities: CpuVulnerability[];
+  /** From DMI; not set where the host has none. */
+  firmware: FirmwareInfo | undefined;
+  board: BoardInfo | undefined;
+  system: SystemInfo | undefined;
+}
+
+export interface CpuVulnerability {
+  /** "meltdown", "spectre_v2", … */
+  name: string;
+  /** The kernel's sentence: "Not affected", "Mitigation: PTI", "Vulnerable". */
+  status: string;
+  vulnerable: boolean;
+}
+
+export interface FirmwareInfo {
+  /** "BIOS" or "UEFI": how the host was booted; empty where that is not known. */
+  type: string;
+  vendor?: string | undefined;
+  version?:
+    | string
+    | undefined;
+  /** As DMI writes it: "04/01/2014". */
+  releaseDate?: string | undefined;
+}
+
+export interface BoardInfo {
+  vendor?: string | undefined;
+  name?: string | undefined;
+  version?:
+    | string
+    | undefined;
+  /** Readable by root only. */
+  serial?: string | undefined;
+}
+
+export interface SystemInfo {
+  vendor?: string | undefined;
+  product?: string | undefined;
+  version?: string | undefined;
+  serial?: string | undefined;
+  uuid?: string | undefined;
 }
 
 export interface CpuInventory {
@@ -101,6 +155,8 @@ export interface CpuInventory {
   baseMhz?: number | undefined;
   maxMhz?: number | undefined;
   caches: CpuCache[];
+  /** "0xd0003a5"; the first CPU's. */
+  microcode?: string | undefined;
 }
 
 export interface CpuCache {
@@ -473,7 +529,19 @@ export const CertificateResponse: MessageFns<CertificateResponse> = {
 };
 
 function createBaseReportInventoryRequest(): ReportInventoryRequest {
-  return { nodeId: "", digest: "", hardware: undefined, observedAt: undefined };
+  return {
+    nodeId: "",
+    digest: "",
+    hardware: undefined,
+    observedAt: undefined,
+    part: InventoryPart.UNSPECIFIED,
+    host: undefined,
+    pci: undefined,
+    usb: undefined,
+    network: undefined,
+    disks: undefined,
+    accelerators: undefined,
+  };
 }
 
 export const ReportInventoryRequest: MessageFns<ReportInventoryRequest> = {
@@ -489,6 +557,27 @@ export const ReportInventoryRequest: MessageFns<ReportInventoryRequest> = {
     }
     if (message.observedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.observedAt), writer.uint32(34).fork()).join();
+    }
+    if (message.part !== InventoryPart.UNSPECIFIED) {
+      writer.uint32(40).int32(inventoryPartToNumber(message.part));
+    }
+    if (message.host !== undefined) {
+      HostInventory.encode(message.host, writer.uint32(50).fork()).join();
+    }
+    if (message.pci !== undefined) {
+      PciInventory.encode(message.pci, writer.uint32(58).fork()).join();
+    }
+    if (message.usb !== undefined) {
+      UsbInventory.encode(message.usb, writer.uint32(66).fork()).join();
+    }
+    if (message.network !== undefined) {
+      NetworkInventory.encode(message.network, writer.uint32(74).fork()).join();
+    }
+    if (message.disks !== undefined) {
+      DiskInventory.encode(message.disks, writer.uint32(82).fork()).join();
+    }
+    if (message.accelerators !== undefined) {
+      AcceleratorInventory.encode(message.accelerators, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -538,6 +627,62 @@ export const ReportInventoryRequest: MessageFns<ReportInventoryRequest> = {
             message.observedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.part = inventoryPartFromJSON(reader.int32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.host = HostInventory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.pci = PciInventory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.usb = UsbInventory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.network = NetworkInventory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.disks = DiskInventory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.accelerators = AcceleratorInventory.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -564,6 +709,13 @@ export const ReportInventoryRequest: MessageFns<ReportInventoryRequest> = {
         : isSet(object.observed_at)
         ? fromJsonTimestamp(object.observed_at)
         : undefined,
+      part: isSet(object.part) ? inventoryPartFromJSON(object.part) : InventoryPart.UNSPECIFIED,
+      host: isSet(object.host) ? HostInventory.fromJSON(object.host) : undefined,
+      pci: isSet(object.pci) ? PciInventory.fromJSON(object.pci) : undefined,
+      usb: isSet(object.usb) ? UsbInventory.fromJSON(object.usb) : undefined,
+      network: isSet(object.network) ? NetworkInventory.fromJSON(object.network) : undefined,
+      disks: isSet(object.disks) ? DiskInventory.fromJSON(object.disks) : undefined,
+      accelerators: isSet(object.accelerators) ? AcceleratorInventory.fromJSON(object.accelerators) : undefined,
     };
   },
 
@@ -581,6 +733,27 @@ export const ReportInventoryRequest: MessageFns<ReportInventoryRequest> = {
     if (message.observedAt !== undefined) {
       obj.observedAt = message.observedAt.toISOString();
     }
+    if (message.part !== InventoryPart.UNSPECIFIED) {
+      obj.part = inventoryPartToJSON(message.part);
+    }
+    if (message.host !== undefined) {
+      obj.host = HostInventory.toJSON(message.host);
+    }
+    if (message.pci !== undefined) {
+      obj.pci = PciInventory.toJSON(message.pci);
+    }
+    if (message.usb !== undefined) {
+      obj.usb = UsbInventory.toJSON(message.usb);
+    }
+    if (message.network !== undefined) {
+      obj.network = NetworkInventory.toJSON(message.network);
+    }
+    if (message.disks !== undefined) {
+      obj.disks = DiskInventory.toJSON(message.disks);
+    }
+    if (message.accelerators !== undefined) {
+      obj.accelerators = AcceleratorInventory.toJSON(message.accelerators);
+    }
     return obj;
   },
 
@@ -595,6 +768,21 @@ export const ReportInventoryRequest: MessageFns<ReportInventoryRequest> = {
       ? HardwareInventory.fromPartial(object.hardware)
       : undefined;
     message.observedAt = object.observedAt ?? undefined;
+    message.part = object.part ?? InventoryPart.UNSPECIFIED;
+    message.host = (object.host !== undefined && object.host !== null)
+      ? HostInventory.fromPartial(object.host)
+      : undefined;
+    message.pci = (object.pci !== undefined && object.pci !== null) ? PciInventory.fromPartial(object.pci) : undefined;
+    message.usb = (object.usb !== undefined && object.usb !== null) ? UsbInventory.fromPartial(object.usb) : undefined;
+    message.network = (object.network !== undefined && object.network !== null)
+      ? NetworkInventory.fromPartial(object.network)
+      : undefined;
+    message.disks = (object.disks !== undefined && object.disks !== null)
+      ? DiskInventory.fromPartial(object.disks)
+      : undefined;
+    message.accelerators = (object.accelerators !== undefined && object.accelerators !== null)
+      ? AcceleratorInventory.fromPartial(object.accelerators)
+      : undefined;
     return message;
   },
 };
@@ -739,109 +927,19 @@ export const GetHardwareUsageRequest: MessageFns<GetHardwareUsageRequest> = {
   },
 };
 
-function createBaseUnavailableField(): UnavailableField {
-  return { field: "", reason: "", message: "" };
-}
-
-export const UnavailableField: MessageFns<UnavailableField> = {
-  encode(message: UnavailableField, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.field !== "") {
-      writer.uint32(10).string(message.field);
-    }
-    if (message.reason !== "") {
-      writer.uint32(18).string(message.reason);
-    }
-    if (message.message !== "") {
-      writer.uint32(26).string(message.message);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): UnavailableField {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseUnavailableField();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.field = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.reason = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.message = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): UnavailableField {
-    return {
-      field: isSet(object.field) ? globalThis.String(object.field) : "",
-      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
-      message: isSet(object.message) ? globalThis.String(object.message) : "",
-    };
-  },
-
-  toJSON(message: UnavailableField): unknown {
-    const obj: any = {};
-    if (message.field !== "") {
-      obj.field = message.field;
-    }
-    if (message.reason !== "") {
-      obj.reason = message.reason;
-    }
-    if (message.message !== "") {
-      obj.message = message.message;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<UnavailableField>): UnavailableField {
-    return UnavailableField.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<UnavailableField>): UnavailableField {
-    const message = createBaseUnavailableField();
-    message.field = object.field ?? "";
-    message.reason = object.reason ?? "";
-    message.message = object.message ?? "";
-    return message;
-  },
-};
-
 function createBaseHardwareInventory(): HardwareInventory {
-  return { cpu: undefined, memory: undefined, numa: [], virtualization: undefined, hugePages: [], unavailable: [] };
+  return {
+    cpu: undefined,
+    memory: undefined,
+    numa: [],
+    virtualization: undefined,
+    hugePages: [],
+    unavailable: [],
+    vulnerabilities: [],
+    firmware: undefined,
+    board: undefined,
+    system: undefined,
+  };
 }
 
 export const HardwareInventory: MessageFns<HardwareInventory> = {
@@ -863,6 +961,18 @@ export const HardwareInventory: MessageFns<HardwareInventory> = {
     }
     for (const v of message.unavailable) {
       UnavailableField.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.vulnerabilities) {
+      CpuVulnerability.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.firmware !== undefined) {
+      FirmwareInfo.encode(message.firmware, writer.uint32(66).fork()).join();
+    }
+    if (message.board !== undefined) {
+      BoardInfo.encode(message.board, writer.uint32(74).fork()).join();
+    }
+    if (message.system !== undefined) {
+      SystemInfo.encode(message.system, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -928,6 +1038,38 @@ export const HardwareInventory: MessageFns<HardwareInventory> = {
             message.unavailable.push(UnavailableField.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.vulnerabilities.push(CpuVulnerability.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.firmware = FirmwareInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.board = BoardInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.system = SystemInfo.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -954,6 +1096,12 @@ export const HardwareInventory: MessageFns<HardwareInventory> = {
       unavailable: globalThis.Array.isArray(object?.unavailable)
         ? object.unavailable.map((e: any) => UnavailableField.fromJSON(e))
         : [],
+      vulnerabilities: globalThis.Array.isArray(object?.vulnerabilities)
+        ? object.vulnerabilities.map((e: any) => CpuVulnerability.fromJSON(e))
+        : [],
+      firmware: isSet(object.firmware) ? FirmwareInfo.fromJSON(object.firmware) : undefined,
+      board: isSet(object.board) ? BoardInfo.fromJSON(object.board) : undefined,
+      system: isSet(object.system) ? SystemInfo.fromJSON(object.system) : undefined,
     };
   },
 
@@ -977,6 +1125,18 @@ export const HardwareInventory: MessageFns<HardwareInventory> = {
     if (message.unavailable?.length) {
       obj.unavailable = message.unavailable.map((e) => UnavailableField.toJSON(e));
     }
+    if (message.vulnerabilities?.length) {
+      obj.vulnerabilities = message.vulnerabilities.map((e) => CpuVulnerability.toJSON(e));
+    }
+    if (message.firmware !== undefined) {
+      obj.firmware = FirmwareInfo.toJSON(message.firmware);
+    }
+    if (message.board !== undefined) {
+      obj.board = BoardInfo.toJSON(message.board);
+    }
+    if (message.system !== undefined) {
+      obj.system = SystemInfo.toJSON(message.system);
+    }
     return obj;
   },
 
@@ -995,6 +1155,488 @@ export const HardwareInventory: MessageFns<HardwareInventory> = {
       : undefined;
     message.hugePages = object.hugePages?.map((e) => HugePageSize.fromPartial(e)) || [];
     message.unavailable = object.unavailable?.map((e) => UnavailableField.fromPartial(e)) || [];
+    message.vulnerabilities = object.vulnerabilities?.map((e) => CpuVulnerability.fromPartial(e)) || [];
+    message.firmware = (object.firmware !== undefined && object.firmware !== null)
+      ? FirmwareInfo.fromPartial(object.firmware)
+      : undefined;
+    message.board = (object.board !== undefined && object.board !== null)
+      ? BoardInfo.fromPartial(object.board)
+      : undefined;
+    message.system = (object.system !== undefined && object.system !== null)
+      ? SystemInfo.fromPartial(object.system)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCpuVulnerability(): CpuVulnerability {
+  return { name: "", status: "", vulnerable: false };
+}
+
+export const CpuVulnerability: MessageFns<CpuVulnerability> = {
+  encode(message: CpuVulnerability, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.status !== "") {
+      writer.uint32(18).string(message.status);
+    }
+    if (message.vulnerable !== false) {
+      writer.uint32(24).bool(message.vulnerable);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CpuVulnerability {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCpuVulnerability();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.vulnerable = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CpuVulnerability {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      status: isSet(object.status) ? globalThis.String(object.status) : "",
+      vulnerable: isSet(object.vulnerable) ? globalThis.Boolean(object.vulnerable) : false,
+    };
+  },
+
+  toJSON(message: CpuVulnerability): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.status !== "") {
+      obj.status = message.status;
+    }
+    if (message.vulnerable !== false) {
+      obj.vulnerable = message.vulnerable;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CpuVulnerability>): CpuVulnerability {
+    return CpuVulnerability.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CpuVulnerability>): CpuVulnerability {
+    const message = createBaseCpuVulnerability();
+    message.name = object.name ?? "";
+    message.status = object.status ?? "";
+    message.vulnerable = object.vulnerable ?? false;
+    return message;
+  },
+};
+
+function createBaseFirmwareInfo(): FirmwareInfo {
+  return { type: "", vendor: undefined, version: undefined, releaseDate: undefined };
+}
+
+export const FirmwareInfo: MessageFns<FirmwareInfo> = {
+  encode(message: FirmwareInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== "") {
+      writer.uint32(10).string(message.type);
+    }
+    if (message.vendor !== undefined) {
+      writer.uint32(18).string(message.vendor);
+    }
+    if (message.version !== undefined) {
+      writer.uint32(26).string(message.version);
+    }
+    if (message.releaseDate !== undefined) {
+      writer.uint32(34).string(message.releaseDate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FirmwareInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFirmwareInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.vendor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.releaseDate = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FirmwareInfo {
+    return {
+      type: isSet(object.type) ? globalThis.String(object.type) : "",
+      vendor: isSet(object.vendor) ? globalThis.String(object.vendor) : undefined,
+      version: isSet(object.version) ? globalThis.String(object.version) : undefined,
+      releaseDate: isSet(object.releaseDate)
+        ? globalThis.String(object.releaseDate)
+        : isSet(object.release_date)
+        ? globalThis.String(object.release_date)
+        : undefined,
+    };
+  },
+
+  toJSON(message: FirmwareInfo): unknown {
+    const obj: any = {};
+    if (message.type !== "") {
+      obj.type = message.type;
+    }
+    if (message.vendor !== undefined) {
+      obj.vendor = message.vendor;
+    }
+    if (message.version !== undefined) {
+      obj.version = message.version;
+    }
+    if (message.releaseDate !== undefined) {
+      obj.releaseDate = message.releaseDate;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FirmwareInfo>): FirmwareInfo {
+    return FirmwareInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FirmwareInfo>): FirmwareInfo {
+    const message = createBaseFirmwareInfo();
+    message.type = object.type ?? "";
+    message.vendor = object.vendor ?? undefined;
+    message.version = object.version ?? undefined;
+    message.releaseDate = object.releaseDate ?? undefined;
+    return message;
+  },
+};
+
+function createBaseBoardInfo(): BoardInfo {
+  return { vendor: undefined, name: undefined, version: undefined, serial: undefined };
+}
+
+export const BoardInfo: MessageFns<BoardInfo> = {
+  encode(message: BoardInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vendor !== undefined) {
+      writer.uint32(10).string(message.vendor);
+    }
+    if (message.name !== undefined) {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.version !== undefined) {
+      writer.uint32(26).string(message.version);
+    }
+    if (message.serial !== undefined) {
+      writer.uint32(34).string(message.serial);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BoardInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBoardInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vendor = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BoardInfo {
+    return {
+      vendor: isSet(object.vendor) ? globalThis.String(object.vendor) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : undefined,
+      version: isSet(object.version) ? globalThis.String(object.version) : undefined,
+      serial: isSet(object.serial) ? globalThis.String(object.serial) : undefined,
+    };
+  },
+
+  toJSON(message: BoardInfo): unknown {
+    const obj: any = {};
+    if (message.vendor !== undefined) {
+      obj.vendor = message.vendor;
+    }
+    if (message.name !== undefined) {
+      obj.name = message.name;
+    }
+    if (message.version !== undefined) {
+      obj.version = message.version;
+    }
+    if (message.serial !== undefined) {
+      obj.serial = message.serial;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BoardInfo>): BoardInfo {
+    return BoardInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BoardInfo>): BoardInfo {
+    const message = createBaseBoardInfo();
+    message.vendor = object.vendor ?? undefined;
+    message.name = object.name ?? undefined;
+    message.version = object.version ?? undefined;
+    message.serial = object.serial ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSystemInfo(): SystemInfo {
+  return { vendor: undefined, product: undefined, version: undefined, serial: undefined, uuid: undefined };
+}
+
+export const SystemInfo: MessageFns<SystemInfo> = {
+  encode(message: SystemInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vendor !== undefined) {
+      writer.uint32(10).string(message.vendor);
+    }
+    if (message.product !== undefined) {
+      writer.uint32(18).string(message.product);
+    }
+    if (message.version !== undefined) {
+      writer.uint32(26).string(message.version);
+    }
+    if (message.serial !== undefined) {
+      writer.uint32(34).string(message.serial);
+    }
+    if (message.uuid !== undefined) {
+      writer.uint32(42).string(message.uuid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SystemInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSystemInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vendor = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.product = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SystemInfo {
+    return {
+      vendor: isSet(object.vendor) ? globalThis.String(object.vendor) : undefined,
+      product: isSet(object.product) ? globalThis.String(object.product) : undefined,
+      version: isSet(object.version) ? globalThis.String(object.version) : undefined,
+      serial: isSet(object.serial) ? globalThis.String(object.serial) : undefined,
+      uuid: isSet(object.uuid) ? globalThis.String(object.uuid) : undefined,
+    };
+  },
+
+  toJSON(message: SystemInfo): unknown {
+    const obj: any = {};
+    if (message.vendor !== undefined) {
+      obj.vendor = message.vendor;
+    }
+    if (message.product !== undefined) {
+      obj.product = message.product;
+    }
+    if (message.version !== undefined) {
+      obj.version = message.version;
+    }
+    if (message.serial !== undefined) {
+      obj.serial = message.serial;
+    }
+    if (message.uuid !== undefined) {
+      obj.uuid = message.uuid;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SystemInfo>): SystemInfo {
+    return SystemInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SystemInfo>): SystemInfo {
+    const message = createBaseSystemInfo();
+    message.vendor = object.vendor ?? undefined;
+    message.product = object.product ?? undefined;
+    message.version = object.version ?? undefined;
+    message.serial = object.serial ?? undefined;
+    message.uuid = object.uuid ?? undefined;
     return message;
   },
 };
@@ -1011,6 +1653,7 @@ function createBaseCpuInventory(): CpuInventory {
     baseMhz: undefined,
     maxMhz: undefined,
     caches: [],
+    microcode: undefined,
   };
 }
 
@@ -1045,6 +1688,9 @@ export const CpuInventory: MessageFns<CpuInventory> = {
     }
     for (const v of message.caches) {
       CpuCache.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.microcode !== undefined) {
+      writer.uint32(90).string(message.microcode);
     }
     return writer;
   },
@@ -1142,6 +1788,14 @@ export const CpuInventory: MessageFns<CpuInventory> = {
             message.caches.push(CpuCache.decode(reader, reader.uint32()));
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.microcode = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1184,6 +1838,7 @@ export const CpuInventory: MessageFns<CpuInventory> = {
       caches: globalThis.Array.isArray(object?.caches)
         ? object.caches.map((e: any) => CpuCache.fromJSON(e))
         : [],
+      microcode: isSet(object.microcode) ? globalThis.String(object.microcode) : undefined,
     };
   },
 
@@ -1219,6 +1874,9 @@ export const CpuInventory: MessageFns<CpuInventory> = {
     if (message.caches?.length) {
       obj.caches = message.caches.map((e) => CpuCache.toJSON(e));
     }
+    if (message.microcode !== undefined) {
+      obj.microcode = message.microcode;
+    }
     return obj;
   },
 
@@ -1237,6 +1895,7 @@ export const CpuInventory: MessageFns<CpuInventory> = {
     message.baseMhz = object.baseMhz ?? undefined;
     message.maxMhz = object.maxMhz ?? undefined;
     message.caches = object.caches?.map((e) => CpuCache.fromPartial(e)) || [];
+    message.microcode = object.microcode ?? undefined;
     return message;
   },
 };
@@ -2387,7 +3046,7 @@ export const InventoryServiceDefinition = {
   name: "InventoryService",
   fullName: "hypervisor.v1.InventoryService",
   methods: {
-    /** Offers the digest of a node's static inventory; the inventory itself is sent only where it is wanted. */
+    /** Offers the digest of one part of a node's inventory; the part itself is sent only where it is wanted. */
     reportInventory: {
       name: "ReportInventory",
       requestType: ReportInventoryRequest as typeof ReportInventoryRequest,
@@ -2400,7 +3059,7 @@ export const InventoryServiceDefinition = {
 } as const;
 
 export interface InventoryServiceImplementation<CallContextExt = {}> {
-  /** Offers the digest of a node's static inventory; the inventory itself is sent only where it is wanted. */
+  /** Offers the digest of one part of a node's inventory; the part itself is sent only where it is wanted. */
   reportInventory(
     request: ReportInventoryRequest,
     context: CallContext & CallContextExt,
@@ -2408,7 +3067,7 @@ export interface InventoryServiceImplementation<CallContextExt = {}> {
 }
 
 export interface InventoryServiceClient<CallOptionsExt = {}> {
-  /** Offers the digest of a node's static inventory; the inventory itself is sent only where it is wanted. */
+  /** Offers the digest of one part of a node's inventory; the part itself is sent only where it is wanted. */
   reportInventory(
     request: DeepPartial<ReportInventoryRequest>,
     options?: CallOptions & CallOptionsExt,

@@ -312,7 +312,12 @@ export interface Node {
   uri: string;
   /** Refused until an admin admits it again. */
   deregistered: boolean;
-  updatedAt: Date | undefined;
+  updatedAt:
+    | Date
+    | undefined;
+  /** Why it is in maintenance, and since when. */
+  maintenanceReason: string;
+  maintenanceSince: Date | undefined;
 }
 
 export interface RegisterNodeRequest {
@@ -339,6 +344,10 @@ export interface RegisterNodeRequest {
   simulated: boolean;
   /** Up to 128 characters. A call with one that was used before answers with the node that it made, and changes nothing. */
   clientRequestId: string;
+  /** The libvirt URI, without any secret. */
+  uri: string;
+  /** The agent that is to report it; only the control plane may name one, for a node that is added by URI. */
+  agentId: string;
 }
 
 export interface RegisterNodeResponse {
@@ -362,6 +371,20 @@ export interface DeregisterNodeRequest {
 
 export interface AdmitNodeRequest {
   nodeId: string;
+}
+
+export interface SetMaintenanceRequest {
+  nodeId: string;
+  maintenance: boolean;
+  /** Up to 1000 characters. */
+  reason: string;
+}
+
+export interface AssignNodeRequest {
+  nodeId: string;
+  agentId: string;
+  /** Where the host is reached from now on, without any secret; empty: as before. */
+  uri: string;
 }
 
 export interface GetNodeRequest {
@@ -532,6 +555,8 @@ function createBaseNode(): Node {
     uri: "",
     deregistered: false,
     updatedAt: undefined,
+    maintenanceReason: "",
+    maintenanceSince: undefined,
   };
 }
 
@@ -608,6 +633,12 @@ export const Node: MessageFns<Node> = {
     }
     if (message.updatedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.updatedAt), writer.uint32(194).fork()).join();
+    }
+    if (message.maintenanceReason !== "") {
+      writer.uint32(202).string(message.maintenanceReason);
+    }
+    if (message.maintenanceSince !== undefined) {
+      Timestamp.encode(toTimestamp(message.maintenanceSince), writer.uint32(210).fork()).join();
     }
     return writer;
   },
@@ -817,6 +848,22 @@ export const Node: MessageFns<Node> = {
             message.updatedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.maintenanceReason = reader.string();
+            continue;
+          }
+          case 26: {
+            if (tag !== 210) {
+              break;
+            }
+
+            message.maintenanceSince = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -878,6 +925,16 @@ export const Node: MessageFns<Node> = {
         ? fromJsonTimestamp(object.updatedAt)
         : isSet(object.updated_at)
         ? fromJsonTimestamp(object.updated_at)
+        : undefined,
+      maintenanceReason: isSet(object.maintenanceReason)
+        ? globalThis.String(object.maintenanceReason)
+        : isSet(object.maintenance_reason)
+        ? globalThis.String(object.maintenance_reason)
+        : "",
+      maintenanceSince: isSet(object.maintenanceSince)
+        ? fromJsonTimestamp(object.maintenanceSince)
+        : isSet(object.maintenance_since)
+        ? fromJsonTimestamp(object.maintenance_since)
         : undefined,
     };
   },
@@ -956,6 +1013,12 @@ export const Node: MessageFns<Node> = {
     if (message.updatedAt !== undefined) {
       obj.updatedAt = message.updatedAt.toISOString();
     }
+    if (message.maintenanceReason !== "") {
+      obj.maintenanceReason = message.maintenanceReason;
+    }
+    if (message.maintenanceSince !== undefined) {
+      obj.maintenanceSince = message.maintenanceSince.toISOString();
+    }
     return obj;
   },
 
@@ -996,6 +1059,8 @@ export const Node: MessageFns<Node> = {
     message.uri = object.uri ?? "";
     message.deregistered = object.deregistered ?? false;
     message.updatedAt = object.updatedAt ?? undefined;
+    message.maintenanceReason = object.maintenanceReason ?? "";
+    message.maintenanceSince = object.maintenanceSince ?? undefined;
     return message;
   },
 };
@@ -1015,6 +1080,8 @@ function createBaseRegisterNodeRequest(): RegisterNodeRequest {
     metadata: undefined,
     simulated: false,
     clientRequestId: "",
+    uri: "",
+    agentId: "",
   };
 }
 
@@ -1058,6 +1125,12 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
     }
     if (message.clientRequestId !== "") {
       writer.uint32(106).string(message.clientRequestId);
+    }
+    if (message.uri !== "") {
+      writer.uint32(114).string(message.uri);
+    }
+    if (message.agentId !== "") {
+      writer.uint32(122).string(message.agentId);
     }
     return writer;
   },
@@ -1179,6 +1252,22 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
             message.clientRequestId = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.agentId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1217,6 +1306,12 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
         ? globalThis.String(object.clientRequestId)
         : isSet(object.client_request_id)
         ? globalThis.String(object.client_request_id)
+        : "",
+      uri: isSet(object.uri) ? globalThis.String(object.uri) : "",
+      agentId: isSet(object.agentId)
+        ? globalThis.String(object.agentId)
+        : isSet(object.agent_id)
+        ? globalThis.String(object.agent_id)
         : "",
     };
   },
@@ -1262,6 +1357,12 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
     if (message.clientRequestId !== "") {
       obj.clientRequestId = message.clientRequestId;
     }
+    if (message.uri !== "") {
+      obj.uri = message.uri;
+    }
+    if (message.agentId !== "") {
+      obj.agentId = message.agentId;
+    }
     return obj;
   },
 
@@ -1287,6 +1388,8 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
       : undefined;
     message.simulated = object.simulated ?? false;
     message.clientRequestId = object.clientRequestId ?? "";
+    message.uri = object.uri ?? "";
+    message.agentId = object.agentId ?? "";
     return message;
   },
 };
@@ -1649,6 +1752,220 @@ export const AdmitNodeRequest: MessageFns<AdmitNodeRequest> = {
   fromPartial(object: DeepPartial<AdmitNodeRequest>): AdmitNodeRequest {
     const message = createBaseAdmitNodeRequest();
     message.nodeId = object.nodeId ?? "";
+    return message;
+  },
+};
+
+function createBaseSetMaintenanceRequest(): SetMaintenanceRequest {
+  return { nodeId: "", maintenance: false, reason: "" };
+}
+
+export const SetMaintenanceRequest: MessageFns<SetMaintenanceRequest> = {
+  encode(message: SetMaintenanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.maintenance !== false) {
+      writer.uint32(16).bool(message.maintenance);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetMaintenanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetMaintenanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maintenance = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetMaintenanceRequest {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      maintenance: isSet(object.maintenance) ? globalThis.Boolean(object.maintenance) : false,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: SetMaintenanceRequest): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.maintenance !== false) {
+      obj.maintenance = message.maintenance;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SetMaintenanceRequest>): SetMaintenanceRequest {
+    return SetMaintenanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetMaintenanceRequest>): SetMaintenanceRequest {
+    const message = createBaseSetMaintenanceRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.maintenance = object.maintenance ?? false;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseAssignNodeRequest(): AssignNodeRequest {
+  return { nodeId: "", agentId: "", uri: "" };
+}
+
+export const AssignNodeRequest: MessageFns<AssignNodeRequest> = {
+  encode(message: AssignNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.agentId !== "") {
+      writer.uint32(18).string(message.agentId);
+    }
+    if (message.uri !== "") {
+      writer.uint32(26).string(message.uri);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AssignNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.agentId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AssignNodeRequest {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      agentId: isSet(object.agentId)
+        ? globalThis.String(object.agentId)
+        : isSet(object.agent_id)
+        ? globalThis.String(object.agent_id)
+        : "",
+      uri: isSet(object.uri) ? globalThis.String(object.uri) : "",
+    };
+  },
+
+  toJSON(message: AssignNodeRequest): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.agentId !== "") {
+      obj.agentId = message.agentId;
+    }
+    if (message.uri !== "") {
+      obj.uri = message.uri;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AssignNodeRequest>): AssignNodeRequest {
+    return AssignNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AssignNodeRequest>): AssignNodeRequest {
+    const message = createBaseAssignNodeRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.agentId = object.agentId ?? "";
+    message.uri = object.uri ?? "";
     return message;
   },
 };
@@ -3664,6 +3981,24 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Rights: operator. Nothing new is placed on a node in maintenance, and no migration comes in. Already so: only reason changes. */
+    setMaintenance: {
+      name: "SetMaintenance",
+      requestType: SetMaintenanceRequest as typeof SetMaintenanceRequest,
+      requestStream: false,
+      responseType: Node as typeof Node,
+      responseStream: false,
+      options: {},
+    },
+    /** Rights: the control plane. Gives a node that was added by URI to an agent, which alone may report it from now on; its lease ends. */
+    assignNode: {
+      name: "AssignNode",
+      requestType: AssignNodeRequest as typeof AssignNodeRequest,
+      requestStream: false,
+      responseType: Node as typeof Node,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -3701,6 +4036,10 @@ export interface ClusterServiceImplementation<CallContextExt = {}> {
   updateNode(request: UpdateNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
   /** Rights: admin. Lets the agent of a deregistered node in again; the node is PENDING until its agent registers. */
   admitNode(request: AdmitNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
+  /** Rights: operator. Nothing new is placed on a node in maintenance, and no migration comes in. Already so: only reason changes. */
+  setMaintenance(request: SetMaintenanceRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
+  /** Rights: the control plane. Gives a node that was added by URI to an agent, which alone may report it from now on; its lease ends. */
+  assignNode(request: AssignNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Node>>;
 }
 
 export interface ClusterServiceClient<CallOptionsExt = {}> {
@@ -3737,6 +4076,10 @@ export interface ClusterServiceClient<CallOptionsExt = {}> {
   updateNode(request: DeepPartial<UpdateNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<Node>;
   /** Rights: admin. Lets the agent of a deregistered node in again; the node is PENDING until its agent registers. */
   admitNode(request: DeepPartial<AdmitNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<Node>;
+  /** Rights: operator. Nothing new is placed on a node in maintenance, and no migration comes in. Already so: only reason changes. */
+  setMaintenance(request: DeepPartial<SetMaintenanceRequest>, options?: CallOptions & CallOptionsExt): Promise<Node>;
+  /** Rights: the control plane. Gives a node that was added by URI to an agent, which alone may report it from now on; its lease ends. */
+  assignNode(request: DeepPartial<AssignNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<Node>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

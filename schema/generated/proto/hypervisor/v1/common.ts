@@ -126,6 +126,21 @@ export interface TerminalSize {
   height: number;
 }
 
+/** A value that could not be read, and why. */
+export interface UnavailableField {
+  /**
+   * The path in the message that holds it, in lower camel case: "cpu.physicalCores", "numa[1].cpus", "memory.availableBytes",
+   * "virtualization.nested". A whole part that cannot be read is named alone: "cpu", "numa", "hugePages".
+   */
+  field: string;
+  /**
+   * NOT_PRESENT, NO_PERMISSION, NOT_SUPPORTED (by this hardware, firmware or kernel), MALFORMED, UNREADABLE, TIMEOUT, NO_SHELL (the host is
+   * reached over libvirt alone) or NOT_INSTALLED (a program that is needed).
+   */
+  reason: string;
+  message: string;
+}
+
 function createBaseResources(): Resources {
   return { cpuCores: 0, memoryBytes: 0, diskBytes: 0, gpuCount: 0 };
 }
@@ -792,6 +807,107 @@ export const TerminalSize: MessageFns<TerminalSize> = {
     const message = createBaseTerminalSize();
     message.width = object.width ?? 0;
     message.height = object.height ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnavailableField(): UnavailableField {
+  return { field: "", reason: "", message: "" };
+}
+
+export const UnavailableField: MessageFns<UnavailableField> = {
+  encode(message: UnavailableField, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.field !== "") {
+      writer.uint32(10).string(message.field);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.message !== "") {
+      writer.uint32(26).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnavailableField {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnavailableField();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnavailableField {
+    return {
+      field: isSet(object.field) ? globalThis.String(object.field) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: UnavailableField): unknown {
+    const obj: any = {};
+    if (message.field !== "") {
+      obj.field = message.field;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UnavailableField>): UnavailableField {
+    return UnavailableField.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnavailableField>): UnavailableField {
+    const message = createBaseUnavailableField();
+    message.field = object.field ?? "";
+    message.reason = object.reason ?? "";
+    message.message = object.message ?? "";
     return message;
   },
 };
