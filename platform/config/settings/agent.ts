@@ -65,19 +65,7 @@ export const AGENT_SETTINGS = {
     default: "qemu:///system",
     commands: AGENTS,
     description:
-      "The libvirt that runs VMs and microVMs: qemu:///system, qemu:///session, qemu+unix:///system?socket=PATH, qemu+ssh://USER@HOST/system; none switches them off.",
-  }),
-  "agent.sshIdentity": optional({
-    kind: kind.path,
-    flag: "--ssh-identity",
-    commands: AGENTS,
-    description: "The private key for a qemu+ssh libvirt; without it, the keys that ssh finds by itself.",
-  }),
-  "agent.sshKnownHosts": optional({
-    kind: kind.path,
-    flag: "--ssh-known-hosts",
-    commands: AGENTS,
-    description: "The file with the host key of a qemu+ssh libvirt; without it, ssh's own. A host that is not in it is refused.",
+      "The libvirt that runs VMs and microVMs: qemu:///system, qemu:///session, qemu+unix:///system?socket=PATH; none switches them off.",
   }),
   "agent.containerSocket": optional({
     kind: kind.text("path"),
@@ -166,6 +154,38 @@ export const AGENT_SETTINGS = {
     default: false,
     commands: AGENTS,
     description: "Let admins open login shells on this host, as the agent's user (root, as a rule).",
+  }),
+  "agent.power": withDefault({
+    kind: kind.boolean,
+    flag: "--power",
+    default: true,
+    commands: AGENTS,
+    description: "Let admins reboot and shut down this host, and the hosts that this agent stands for.",
+  }),
+  "agent.devices": withDefault({
+    kind: kind.boolean,
+    flag: "--devices",
+    default: true,
+    commands: AGENTS,
+    description: "Let operators give devices of this host to instances, and set up its virtual functions.",
+  }),
+  "agent.bridging": withDefault({
+    kind: kind.boolean,
+    flag: "--bridging",
+    default: true,
+    commands: AGENTS,
+    description: "Stand for hosts without an agent, which admins add by their libvirt URI (addNode).",
+  }),
+  "agent.smartInterval": withDefault({
+    kind: kind.duration(10, 86_400),
+    default: 300,
+    commands: AGENTS,
+    description: "How often the health of disks is asked for by smartctl.",
+  }),
+  "agent.journalDir": optional({
+    kind: kind.path,
+    commands: AGENTS,
+    description: "A folder of journal files to read this host's logs from; without it, the host's own journal.",
   }),
   "agent.adoption": withDefault({
     kind: kind.boolean,

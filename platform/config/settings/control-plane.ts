@@ -35,7 +35,7 @@ export const CONTROL_PLANE_SETTINGS = {
     defaultText: "none: every service is at the address that agents call",
     commands: CLUSTERS,
     description:
-      "Where agents find services of subgraphs that run as processes of their own: full gRPC service name and address, such as hypervisor.v1.InventoryService=10.0.0.2:50054, and hypervisor.v1.InstanceReportService=10.0.0.3:50055 with hypervisor.v1.ImageCredentialService at the same address.",
+      "Where agents find services of subgraphs that run as processes of their own: full gRPC service name and address, such as hypervisor.v1.InventoryService=10.0.0.2:50054 with hypervisor.v1.BridgeService at the same address, and hypervisor.v1.InstanceReportService=10.0.0.3:50055 with hypervisor.v1.ImageCredentialService at the same address.",
   }),
   "tls.caDir": withDefault({
     kind: kind.path,
@@ -101,6 +101,13 @@ export const CONTROL_PLANE_SETTINGS = {
     default: "127.0.0.1:50053",
     commands: ["subgraph"],
     description: "Where the other subgraphs find the clusters subgraph's gRPC for the control plane.",
+  }),
+  "control.computeAddress": withDefault({
+    kind: kind.hostPort,
+    flag: "--compute-address",
+    default: "127.0.0.1:50053",
+    commands: ["subgraph"],
+    description: "Where the nodes subgraph finds the compute subgraph's gRPC for the control plane.",
   }),
   "lease.heartbeatInterval": withDefault({
     kind: kind.wholeSeconds(1, 300),
