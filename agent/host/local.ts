@@ -1,30 +1,22 @@
-import { open, readdir, statfs } from "node:fs/promises";
+import { open, readdir, readlink, statfs } from "node:fs/promises";
+import { connect } from "node:net";
 import os from "node:os";
-import { type FileSystemSize, type HostChannel, HostReadError, type InterfaceAddress, type UnreadableReason } from "./host-channel.ts";
+import type { Duplex } from "node:stream";
+import {
+  type ExecOptions,
+  type ExecResult,
+  type FileSystemSize,
+  type FollowedCommand,
+  type HostChannel,
+  type HostCommand,
+  HostReadError,
+  type InterfaceAddress,
+} from "./host-channel.ts";
+import { execProcess, followProcess } from "./process.ts";
+import { asReadError } from "./read-error.ts";
 
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 const NUMERIC = new Intl.Collator("en", { numeric: true });
-
-const REASONS: Record<string, UnreadableReason> = {
-  ENOENT: "NOT_PRESENT",
-  ENOTDIR: "NOT_PRESENT",
-  ENXIO: "NOT_PRESENT",
-  ENODEV: "NOT_PRESENT",
-  EACCES: "NO_PERMISSION",
-  EPERM: "NO_PERMISSION",
-  // What sysfs attributes answer when the hardware or its driver does not implement them.
-  EOPNOTSUPP: "NOT_SUPPORTED",
-  EINVAL: "NOT_SUPPORTED",
-  EIO: "NOT_SUPPORTED",
-};
-
-const PHRASES: Record<UnreadableReason, string> = {
-  NOT_PRESENT: "is not there",
-  NO_PERMISSION: "may not be read by the agent",
-  NOT_SUPPORTED: "is not supported by this hardware or kernel",
-  UNREADABLE: "cannot be read",
-  MALFORMED: "is not in the form that is expected",
-};
 
 export interface LocalHostOptions {
   /** Stands for /sys; another one reads a captured tree. */
@@ -35,6 +27,7 @@ export interface LocalHostOptions {
 
 /** The machine that this process runs on, or a tree that was captured on another one. */
 export class LocalHost implements HostChannel {
+  readonly kind = "local";
   readonly #sysRoot: string;
   readonly #procRoot: string;
 
@@ -88,6 +81,38 @@ export class LocalHost implements HostChannel {
     return addresses;
   }
 
+  async readLink(path: string): Promise<string> {
+    try {
+      return await readlink(this.#locate(path));
+    } catch (error) {
+      throw asReadError(error, path);
+    }
+  }
+
+  exec(command: HostCommand, options: ExecOptions = {}): Promise<ExecResult> {
+    return execProcess(command, options);
+  }
+
+  follow(command: HostCommand, signal: AbortSignal): Promise<FollowedCommand> {
+    return followProcess(command, signal);
+  }
+
+  async connect(socketPath: string, signal: AbortSignal): Promise<Duplex> {
+    const socket = connect({ path: socketPath, signal });
+    const opened = Promise.withResolvers<void>();
+    socket.once("connect", opened.resolve).once("error", opened.reject);
+    try {
+      await opened.promise;
+      return socket.off("error", opened.reject);
+    } catch (error) {
+      throw asReadError(error, socketPath);
+    }
+  }
+
+  async snapshot(): Promise<HostChannel> {
+    return this;
+  }
+
   #locate(path: string): string {
     if (path === "/sys" || path.startsWith("/sys/")) return this.#sysRoot + path.slice("/sys".length);
     if (path === "/proc" || path.startsWith("/proc/")) return this.#procRoot + path.slice("/proc".length);
@@ -107,10 +132,4 @@ async function readBounded(file: string, path: string): Promise<string> {
     if (length > MAX_FILE_BYTES) throw new HostReadError("UNREADABLE", path, `${path} is larger than ${MAX_FILE_BYTES} bytes.`);
     chunks.push(buffer.subarray(0, bytesRead));
   }
-}
-
-function asReadError(error: unknown, path: string): HostReadError {
-  if (error instanceof HostReadError) return error;
-  const reason = REASONS[(error as NodeJS.ErrnoException).code ?? ""] ?? "UNREADABLE";
-  return new HostReadError(reason, path, `${path} ${PHRASES[reason]}.`, error);
 }

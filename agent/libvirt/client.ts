@@ -1,5 +1,7 @@
+import { invalidArgument } from "../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import { pause } from "../control-plane/backoff.ts";
+import type { HostChannel } from "../host/host-channel.ts";
 import type { LibvirtConnection } from "./connection.ts";
 import { type EventListener, EventSubscriptions } from "./events.ts";
 import { KEEPALIVE_LIMITS, type KeepaliveLimits } from "./keepalive.ts";
@@ -17,15 +19,15 @@ import {
 } from "./protocol/table.ts";
 import type { LibvirtStream } from "./stream.ts";
 import { type LibvirtTarget, parseLibvirtUri } from "./transport/libvirt-uri.ts";
-import type { SshOptions } from "./transport/ssh.ts";
 import { waitAtMost } from "./wait.ts";
 
 export interface LibvirtClientOptions {
-  /** qemu:///system, qemu:///session, qemu+unix:///system?socket=…, qemu+ssh://user@host/system, test:///default, test:///file.xml. */
+  /** qemu:///system, qemu:///session, qemu+unix:///system?socket=…, test:///default, test:///file.xml; with `host` also qemu+ssh://… */
   uri: string;
-  /** The daemon's socket, where it is not in its usual place; with ssh, on the other host. */
+  /** The daemon's socket, where it is not in its usual place. */
   socketPath?: string;
-  ssh?: SshOptions;
+  /** The host on which the daemon's sockets are; this machine by default. It is the caller's to close. */
+  host?: Pick<HostChannel, "connect">;
   log: Logger;
   /** For each call that does not say otherwise; 30 s by default. */
   callTimeoutMs?: number;
@@ -58,6 +60,7 @@ export class LibvirtClient {
   private constructor(options: LibvirtClientOptions) {
     this.#options = options;
     this.#target = parseLibvirtUri(options.uri, options);
+    if (this.#target.way.kind === "ssh" && options.host === undefined) throw notFromHere(options.uri);
     this.#keepalive = options.keepalive ?? KEEPALIVE_LIMITS;
     const log = options.log.child({ libvirt: options.uri });
     this.#events = new EventSubscriptions(log);
@@ -168,7 +171,7 @@ export class LibvirtClient {
   #connect(keepalive: KeepaliveLimits | null, timeoutMs: number, signal: AbortSignal): Promise<LibvirtConnection> {
     return openConnection({
       target: this.#target,
-      ssh: this.#options.ssh,
+      host: this.#options.host,
       callTimeoutMs: this.#options.callTimeoutMs ?? CALL_TIMEOUT_MS,
       keepalive,
       onEvent: (event) => this.#events.dispatch(event),
@@ -184,4 +187,11 @@ export class LibvirtClient {
   #unavailable() {
     return this.#main.unavailable(this.lastError);
   }
+}
+
+function notFromHere(uri: string) {
+  return invalidArgument(
+    "uri",
+    `${uri} is another host: add it to the graph with addNode, and an agent stands for it. An agent's own libvirt is on its machine.`,
+  );
 }

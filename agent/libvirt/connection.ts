@@ -154,7 +154,7 @@ export class LibvirtConnection {
   #sendStream({ program, number }: Procedure<unknown, unknown>, serial: number, status: number, data?: Uint8Array): Promise<void> {
     const header = { program, procedure: number, type: MESSAGE.STREAM, serial, status };
     const message = encodeFrame(header, (writer) => data && writer.raw(data));
-    return new Promise((resolve, reject) => this.#write(message, (error) => (error ? reject(this.#endReason ?? error) : resolve())));
+    return new Promise((resolve, reject) => this.#write(message, (error) => (error ? reject(this.#endReason ?? cut(error)) : resolve())));
   }
 
   #take(chunk: Buffer): void {
@@ -231,4 +231,10 @@ function encodeCall(name: string, procedure: Procedure<unknown, unknown>, args: 
     if (!(error instanceof UnencodableValue)) throw error;
     throw new FleetError("INVALID_ARGUMENT", `${name} cannot be called like this: ${error.message}`, { cause: error });
   }
+}
+
+/** A write that failed before the end of the connection was told. */
+function cut(cause: Error): FleetError {
+  const { code = cause.message } = cause as NodeJS.ErrnoException;
+  return new FleetError("UNAVAILABLE", `The connection to libvirt was lost (${code}).`, { reason: "LibvirtConnectionLost", cause });
 }

@@ -1,17 +1,19 @@
 import { FleetError } from "../../platform/errors/fleet-error.ts";
+import type { HostChannel } from "../host/host-channel.ts";
 import { LibvirtConnection } from "./connection.ts";
 import { LibvirtError } from "./errors.ts";
 import type { KeepaliveLimits } from "./keepalive.ts";
 import { CallNotSent } from "./pending-call.ts";
 import type { Frame } from "./protocol/frame.ts";
+import { openHostSocket } from "./transport/host-socket.ts";
 import type { LibvirtTarget } from "./transport/libvirt-uri.ts";
-import { openSsh, type SshOptions } from "./transport/ssh.ts";
 import type { Transport } from "./transport/transport.ts";
 import { openUnixSocket } from "./transport/unix-socket.ts";
 
 export interface OpenOptions {
   target: LibvirtTarget;
-  ssh?: SshOptions;
+  /** The host on which the daemon is; this machine by default. */
+  host?: Pick<HostChannel, "connect"> | undefined;
   callTimeoutMs: number;
   /** Null for a connection whose reading may be paused: neither side could tell that from a dead one. */
   keepalive: KeepaliveLimits | null;
@@ -51,9 +53,9 @@ function isLost(error: unknown): error is FleetError {
   return error instanceof FleetError && error.reason === "LibvirtConnectionLost";
 }
 
-async function openTransport({ target, ssh }: OpenOptions, signal: AbortSignal): Promise<Transport> {
-  const { way, openName } = target;
-  return way.kind === "ssh" ? openSsh(way, openName, ssh) : openUnixSocket(way.socketPaths, signal);
+async function openTransport({ target, host }: OpenOptions, signal: AbortSignal): Promise<Transport> {
+  const { socketPaths } = target.way;
+  return host === undefined ? await openUnixSocket(socketPaths, signal) : await openHostSocket(host, socketPaths, signal);
 }
 
 async function signIn(connection: LibvirtConnection, signal: AbortSignal): Promise<void> {

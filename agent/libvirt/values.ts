@@ -102,6 +102,8 @@ export const DOMAIN_STATS = {
 /** NOWAIT skips what a busy domain would have to be asked for. */
 export const GET_STATS = { NOWAIT: 2 ** 29, BACKING: 2 ** 30, ENFORCE: 2 ** 31 };
 export const LIST_NETWORKS = { INACTIVE: 1, ACTIVE: 2, PERSISTENT: 4, TRANSIENT: 8 };
+/** By what they can do. */
+export const LIST_NODE_DEVICES = { SYSTEM: 1, PCI: 2, USB_DEVICE: 4, USB_INTERFACE: 8, NET: 16, STORAGE: 256 };
 export const LIST_POOLS = { INACTIVE: 1, ACTIVE: 2, PERSISTENT: 4, TRANSIENT: 8 };
 /** For domainInterfaceAddresses. */
 export const ADDRESS_SOURCE = { LEASE: 0, AGENT: 1, ARP: 2 };

@@ -13,15 +13,13 @@ export interface UnixWay {
   readonly socketPaths: readonly string[];
 }
 
+/** A host that is reached over SSH; the sockets are there. */
 export interface SshWay {
   readonly kind: "ssh";
   readonly host: string;
   readonly port: number | null;
   readonly user: string | null;
-  /** On the other host; null lets that host's own helper find it. */
-  readonly socketPath: string | null;
-  readonly identityFile: string | null;
-  readonly knownHostsFile: string | null;
+  readonly socketPaths: readonly string[];
 }
 
 export interface TargetOptions {
@@ -32,7 +30,7 @@ export interface TargetOptions {
 const SYSTEM_DIRECTORY = "/run/libvirt";
 /** One daemon for everything, or the QEMU driver's own. */
 const SOCKETS = ["libvirt-sock", "virtqemud-sock"];
-const PARAMETERS: Record<string, readonly string[]> = { unix: ["socket"], ssh: ["socket", "keyfile", "known_hosts"] };
+const PARAMETERS: readonly string[] = ["socket"];
 
 /** Throws INVALID_ARGUMENT, with what is understood, for a URI that is not. */
 export function parseLibvirtUri(uri: string, options: TargetOptions = {}): LibvirtTarget {
@@ -40,7 +38,7 @@ export function parseLibvirtUri(uri: string, options: TargetOptions = {}): Libvi
   const [, driver, transport] = /^([a-z]+)(?:\+([a-z0-9]+))?:$/.exec(url?.protocol ?? "") ?? [];
   if (url === null || driver === undefined || !/^[a-z]+(\+[a-z0-9]+)?:\/\//.test(uri) || url.pathname === "") throw notUnderstood(uri);
   const openName = `${driver}://${url.pathname}`;
-  if (url.password !== "") throw invalidArgument("uri", "A libvirt URI holds no password: ssh signs in with a key (identityFile).");
+  if (url.password !== "") throw invalidArgument("uri", "A libvirt URI holds no password: it is given apart from it.");
 
   if (transport === "ssh") return { openName, way: sshWay(uri, url, options) };
   if (transport !== undefined && transport !== "unix") {
@@ -49,41 +47,42 @@ export function parseLibvirtUri(uri: string, options: TargetOptions = {}): Libvi
   if (url.host !== "") {
     throw invalidArgument("uri", `${JSON.stringify(uri)} names a host: reach it over ssh, as ${driver}+ssh://host${url.pathname}.`);
   }
-  const parameters = parametersOf(url, "unix");
-  const socketPath = options.socketPath ?? parameters.get("socket");
-  if (socketPath !== undefined) return { openName, way: { kind: "unix", socketPaths: [socketPath] } };
-  const directory = url.pathname === "/session" ? options.sessionDirectory : SYSTEM_DIRECTORY;
-  if (directory === undefined) {
-    throw invalidArgument("uri", `${JSON.stringify(uri)} needs to know where the user's own daemon has its socket: add ?socket=PATH.`);
-  }
-  return { openName, way: { kind: "unix", socketPaths: SOCKETS.map((name) => `${directory}/${name}`) } };
+  return { openName, way: { kind: "unix", socketPaths: socketPaths(uri, url, options) } };
 }
 
 function sshWay(uri: string, url: URL, options: TargetOptions): SshWay {
   const host = decodeURIComponent(url.hostname).replace(/^\[(.*)\]$/, "$1");
   if (host === "" || host.startsWith("-")) throw notUnderstood(uri);
-  const parameters = parametersOf(url, "ssh");
   return {
     kind: "ssh",
     host,
     port: url.port === "" ? null : Number(url.port),
     user: url.username === "" ? null : decodeURIComponent(url.username),
-    socketPath: options.socketPath ?? parameters.get("socket") ?? null,
-    identityFile: parameters.get("keyfile") ?? null,
-    knownHostsFile: parameters.get("known_hosts") ?? null,
+    socketPaths: socketPaths(uri, url, options),
   };
 }
 
-function parametersOf(url: URL, kind: keyof typeof PARAMETERS): Map<string, string> {
-  const parameters = new Map(url.searchParams);
-  const known = PARAMETERS[kind] ?? [];
-  for (const [name, value] of parameters) {
-    if (!known.includes(name)) {
-      throw invalidArgument("uri", `The parameter ${JSON.stringify(name)} of a libvirt URI is not known; there are ${known.join(", ")}.`);
+function socketPaths(uri: string, url: URL, { socketPath, sessionDirectory }: TargetOptions): string[] {
+  const named = socketPath ?? socketParameter(url);
+  if (named !== null) return [named];
+  const directory = url.pathname === "/session" ? sessionDirectory : SYSTEM_DIRECTORY;
+  if (directory === undefined) {
+    throw invalidArgument("uri", `${JSON.stringify(uri)} needs to know where the user's own daemon has its socket: add ?socket=PATH.`);
+  }
+  return SOCKETS.map((name) => `${directory}/${name}`);
+}
+
+function socketParameter(url: URL): string | null {
+  for (const [name, value] of url.searchParams) {
+    if (!PARAMETERS.includes(name)) {
+      throw invalidArgument(
+        "uri",
+        `The parameter ${JSON.stringify(name)} of a libvirt URI is not known; there is ${PARAMETERS.join(", ")}.`,
+      );
     }
     if (!value.startsWith("/")) throw invalidArgument("uri", `The parameter ${JSON.stringify(name)} of a libvirt URI is an absolute path.`);
   }
-  return parameters;
+  return url.searchParams.get("socket");
 }
 
 function notUnderstood(uri: string) {

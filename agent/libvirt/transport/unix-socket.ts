@@ -1,6 +1,6 @@
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
-import type { Transport } from "./transport.ts";
+import { asTransport, type Transport } from "./transport.ts";
 
 /** Opens the first of the sockets at which a daemon listens. Throws UNAVAILABLE, with what to do, for none; CANCELLED when aborted. */
 export async function openUnixSocket(paths: readonly string[], signal: AbortSignal): Promise<Transport> {
@@ -32,26 +32,6 @@ function connected(path: string, signal: AbortSignal): Promise<Transport> {
       resolve(asTransport(socket));
     });
   });
-}
-
-function asTransport(socket: Socket): Transport {
-  const ended = Promise.withResolvers<Error>();
-  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-  socket.on("error", (error: NodeJS.ErrnoException) => ended.resolve(lost(error.code ?? error.message)));
-  socket.once("close", () => ended.resolve(lost("closed by the daemon")));
-  return {
-    input: socket,
-    output: socket,
-    ended: ended.promise,
-    close() {
-      socket.destroy();
-      return closed;
-    },
-  };
-}
-
-function lost(why: string): FleetError {
-  return new FleetError("UNAVAILABLE", `The connection to libvirt's daemon was lost (${why}).`);
 }
 
 function isAbsent(error: unknown): boolean {

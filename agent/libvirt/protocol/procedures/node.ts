@@ -20,6 +20,12 @@ export const NODE_PROCEDURES = {
   /** In bytes. */
   nodeGetFreeMemory: high(102, {}, { freeMem: uhyper }),
   nodeGetCellsFreeMemory: high(101, { startCell: int, maxcells: int }, { cells: list(uhyper, LIMITS.numaCells) }),
+  /** Free ones of each size (`pages`, in KiB) of each cell; sizes are the inner order. */
+  nodeGetFreePages: low(
+    340,
+    { pages: list(uint, LIMITS.numaCells), startCell: int, cellCount: uint, flags },
+    { counts: list(uhyper, LIMITS.numaCells) },
+  ),
   nodeGetCpuMap: low(293, { needMap: int, needOnline: int, flags }, { cpumap: opaque(LIMITS.cpuMapBytes), online: uint, ret: int }),
 
   connectListAllNodeDevices: high(285, { needResults, flags }, { devices: list(nodeDevice, LIMITS.nodeDevices), ret: uint }),
