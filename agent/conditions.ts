@@ -1,34 +1,41 @@
 import type { NodeCondition } from "../schema/generated/proto/hypervisor/v1/common.ts";
-import { readMemoryUsage } from "./hardware/memory.ts";
-import { type HostChannel, HostReadError } from "./host/host-channel.ts";
-import { readNetwork } from "./network.ts";
+import { MEMINFO, readMemoryUsage } from "./hardware/memory.ts";
+import { type HostChannel, type HostNeeds, HostReadError } from "./host/host-channel.ts";
+import { ROUTES, readNetwork } from "./network.ts";
 import { isClockSkewed, isDiskShort, isMemoryShort } from "./thresholds.ts";
 
 type Verdict = Omit<NodeCondition, "lastTransitionTime">;
+
+const PRESSURE = "/proc/pressure/memory";
+const CONDITION_NEEDS: HostNeeds = { paths: [MEMINFO, PRESSURE, ...ROUTES], commands: [] };
+
+const HOST_UNREACHABLE = "HostUnreachable";
 
 /** What a heartbeat says about the host's health. Remembers its verdicts: for hysteresis, and for the time of the last transition. */
 export class HostConditions {
   readonly #host: HostChannel;
   readonly #diskPath: string;
+  readonly #unreachable: (() => string | null) | undefined;
   readonly #current = new Map<string, NodeCondition>();
   #clock: Verdict | null = null;
   #stateError: string | null = null;
 
-  /** `diskPath`: a directory of the file system that is watched. */
-  constructor(host: HostChannel, diskPath: string) {
+  /** `diskPath`: a directory of the file system that is watched. `unreachable`: of another machine, why it is not reached now. */
+  constructor(host: HostChannel, diskPath: string, unreachable?: () => string | null) {
     this.#host = host;
     this.#diskPath = diskPath;
+    this.#unreachable = unreachable;
   }
 
-  /** Ready, DiskPressure, MemoryPressure, NetworkUnavailable, and ClockSkew once it was measured. What cannot be read is Unknown. */
+  /**
+   * Ready, DiskPressure, MemoryPressure, NetworkUnavailable; of another machine HostReachable instead of ClockSkew, which is there once it was
+   * measured. What cannot be read is Unknown.
+   */
   async read(): Promise<NodeCondition[]> {
-    const verdicts = await Promise.all([
-      this.#ready(),
-      this.#judge("DiskPressure", () => this.#disk()),
-      this.#judge("MemoryPressure", () => this.#memory()),
-      this.#judge("NetworkUnavailable", () => this.#network()),
-    ]);
-    if (this.#clock !== null) verdicts.push(this.#clock);
+    const away = this.#unreachable?.() ?? null;
+    const verdicts = [this.#ready(away), ...(away === null ? await this.#pressures() : unknown(away))];
+    if (this.#unreachable !== undefined) verdicts.push(reachable(away));
+    else if (this.#clock !== null) verdicts.push(this.#clock);
     return verdicts.map((verdict) => this.#remember(verdict));
   }
 
@@ -54,7 +61,19 @@ export class HostConditions {
     this.#stateError = error;
   }
 
-  async #ready(): Promise<Verdict> {
+  #pressures(): Promise<Verdict[]> {
+    const host = this.#host.snapshot(CONDITION_NEEDS);
+    // Each judge waits for it, and says why it cannot.
+    host.catch(() => undefined);
+    return Promise.all([
+      this.#judge("DiskPressure", () => this.#disk()),
+      this.#judge("MemoryPressure", async () => this.#memory(await host)),
+      this.#judge("NetworkUnavailable", async () => this.#network(await host)),
+    ]);
+  }
+
+  #ready(away: string | null): Verdict {
+    if (away !== null) return verdict("Ready", "False", HOST_UNREACHABLE, `The agent does not reach the host: ${away}`);
     return this.#stateError === null
       ? verdict("Ready", "True", "AgentReady", "The agent is running.")
       : verdict("Ready", "False", "StateNotSaved", `The agent cannot keep its state: ${this.#stateError}`);
@@ -67,23 +86,16 @@ export class HostConditions {
     return verdict("DiskPressure", short ? "True" : "False", short ? "DiskAlmostFull" : "EnoughDisk", message);
   }
 
-  async #memory(): Promise<Verdict> {
-    const { totalBytes, availableBytes } = await readMemoryUsage(this.#host);
-    const short = isMemoryShort(totalBytes, availableBytes, await this.#stalledPercent(), this.#is("MemoryPressure"));
+  async #memory(host: HostChannel): Promise<Verdict> {
+    const { totalBytes, availableBytes } = await readMemoryUsage(host);
+    const short = isMemoryShort(totalBytes, availableBytes, await stalledPercent(host), this.#is("MemoryPressure"));
     const message = `${percent(availableBytes, totalBytes)} of the memory is available.`;
     return verdict("MemoryPressure", short ? "True" : "False", short ? "MemoryAlmostFull" : "EnoughMemory", message);
   }
 
-  async #network(): Promise<Verdict> {
-    const network = await readNetwork(this.#host);
+  async #network(host: HostChannel): Promise<Verdict> {
+    const network = await readNetwork(host);
     return verdict("NetworkUnavailable", network.available ? "False" : "True", network.reason, network.message);
-  }
-
-  /** "full avg60" of /proc/pressure/memory; kernels without it just do not count. */
-  async #stalledPercent(): Promise<number | null> {
-    const text = await this.#host.read("/proc/pressure/memory").catch(() => "");
-    const match = /^full .*\bavg60=([\d.]+)/m.exec(text);
-    return match ? Number(match[1]) : null;
   }
 
   async #judge(type: string, judge: () => Promise<Verdict>): Promise<Verdict> {
@@ -105,6 +117,23 @@ export class HostConditions {
     this.#current.set(next.type, condition);
     return condition;
   }
+}
+
+/** "full avg60"; kernels without it just do not count. */
+async function stalledPercent(host: HostChannel): Promise<number | null> {
+  const text = await host.read(PRESSURE).catch(() => "");
+  const match = /^full .*\bavg60=([\d.]+)/m.exec(text);
+  return match ? Number(match[1]) : null;
+}
+
+function reachable(away: string | null): Verdict {
+  return away === null
+    ? verdict("HostReachable", "True", "HostReached", "The agent that stands for the host reaches it.")
+    : verdict("HostReachable", "False", HOST_UNREACHABLE, away);
+}
+
+function unknown(away: string): Verdict[] {
+  return ["DiskPressure", "MemoryPressure", "NetworkUnavailable"].map((type) => verdict(type, "Unknown", HOST_UNREACHABLE, away));
 }
 
 function verdict(type: string, status: "True" | "False" | "Unknown", reason: string, message: string): Verdict {

@@ -7,6 +7,8 @@ export interface NetworkState {
   message: string;
 }
 
+export const ROUTES = ["/proc/net/route", "/proc/net/ipv6_route"] as const;
+
 /** IPv4 and IPv6 addresses that only reach the next cable. */
 const LINK_LOCAL = /^(?:169\.254\.|fe80:)/i;
 /** Flags of a route: it is up; it refuses its destination. */
@@ -33,12 +35,12 @@ export async function readNetwork(host: HostChannel): Promise<NetworkState> {
 /** The columns of the two files are described in the kernel's fib_trie.c and ipv6/route.c. */
 async function routedInterfaces(host: HostChannel): Promise<Set<string>> {
   const names = new Set<string>();
-  for (const line of (await host.read("/proc/net/route")).split("\n").slice(1)) {
+  for (const line of (await host.read(ROUTES[0])).split("\n").slice(1)) {
     const [name, , , flags] = line.trim().split(/\s+/);
     if (name && isUsable(flags)) names.add(name);
   }
   // Missing where IPv6 is off.
-  const v6 = await host.read("/proc/net/ipv6_route").catch(() => "");
+  const v6 = await host.read(ROUTES[1]).catch(() => "");
   for (const line of v6.split("\n")) {
     const columns = line.trim().split(/\s+/);
     const [destination = "", , , , , , , , flags, name] = columns;

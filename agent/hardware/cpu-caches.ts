@@ -3,6 +3,10 @@ import { type HostChannel, HostReadError } from "../host/host-channel.ts";
 import { malformed, readInteger } from "./kernel-text.ts";
 import type { Unavailable } from "./unavailable.ts";
 
+const CACHE = "/sys/devices/system/cpu/cpu[0-9]*/cache";
+
+export const CPU_CACHES_PATHS = [CACHE, ...["level", "type", "size", "shared_cpu_list"].map((file) => `${CACHE}/index*/${file}`)];
+
 interface CacheKind {
   level: number;
   type: string;

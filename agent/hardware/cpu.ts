@@ -1,15 +1,27 @@
 import type { CpuInventory } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { type HostChannel, HostReadError } from "../host/host-channel.ts";
 import { armCore } from "./arm-cores.ts";
-import { readCpuCaches } from "./cpu-caches.ts";
+import { CPU_CACHES_PATHS, readCpuCaches } from "./cpu-caches.ts";
 import { parseCpuinfo, parseCpuList, readInteger } from "./kernel-text.ts";
 import type { Unavailable } from "./unavailable.ts";
 
 export const CPU_DIRECTORY = "/sys/devices/system/cpu";
+export const ONLINE_CPUS = `${CPU_DIRECTORY}/online`;
+const CPU = `${CPU_DIRECTORY}/cpu[0-9]*`;
+
+export const CPU_PATHS = [
+  "/proc/cpuinfo",
+  ONLINE_CPUS,
+  ...["topology/physical_package_id", "topology/core_cpus_list", "topology/thread_siblings_list"].map((file) => `${CPU}/${file}`),
+  ...["cpufreq/base_frequency", "cpufreq/cpuinfo_max_freq", "acpi_cppc/nominal_freq", "microcode/version"].map((file) => `${CPU}/${file}`),
+  "/proc/device-tree/cpus/cpu@*/compatible",
+  "/proc/sys/kernel/arch",
+  ...CPU_CACHES_PATHS,
+];
 
 /** The numbers of the logical CPUs that are online. */
 export async function onlineCpus(host: HostChannel): Promise<number[]> {
-  const path = `${CPU_DIRECTORY}/online`;
+  const path = ONLINE_CPUS;
   return parseCpuList(await host.read(path), path);
 }
 
@@ -34,7 +46,20 @@ export async function readCpu(host: HostChannel, unavailable: Unavailable): Prom
     baseMhz: await unavailable.attempt("cpu.baseMhz", () => readBaseMhz(host, cpus)),
     maxMhz: await unavailable.attempt("cpu.maxMhz", () => readMaxMhz(host, cpus)),
     caches: (await unavailable.attempt("cpu.caches", () => readCpuCaches(host, cpus, unavailable))) ?? [],
+    microcode: await unavailable.attempt("cpu.microcode", () => readMicrocode(host, cpus[0] ?? 0)),
   };
+}
+
+/** x86 writes it in /proc/cpuinfo as well, also where the driver that loads it is missing. */
+async function readMicrocode(host: HostChannel, cpu: number): Promise<string> {
+  return firstOf(
+    async () => (await host.read(`${CPU_DIRECTORY}/cpu${cpu}/microcode/version`)).trim(),
+    async () => {
+      const microcode = parseCpuinfo(await host.read("/proc/cpuinfo"))[0]?.get("microcode");
+      if (microcode === undefined) throw new HostReadError("NOT_SUPPORTED", "/proc/cpuinfo", "The kernel tells no microcode.");
+      return microcode;
+    },
+  );
 }
 
 interface CpuNames {

@@ -5,6 +5,8 @@ import type { Unavailable } from "./unavailable.ts";
 
 const DIRECTORY = "/sys/kernel/mm/hugepages";
 
+export const HUGE_PAGES_PATHS = [DIRECTORY, `${DIRECTORY}/*/nr_hugepages`, `${DIRECTORY}/*/free_hugepages`];
+
 /**
  * Every size of huge page that the kernel offers, smallest first, also where none is set aside. A size that cannot be read is
  * left out and noted. Throws HostReadError on a kernel without huge pages.

@@ -1,12 +1,32 @@
 import { createHash } from "node:crypto";
-import { type CpuInventory, HardwareInventory, type UnavailableField } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
-import type { HostChannel } from "../host/host-channel.ts";
-import { onlineCpus, readCpu } from "./cpu.ts";
-import { readHugePages } from "./huge-pages.ts";
-import { readMemory } from "./memory.ts";
-import { readNuma } from "./numa.ts";
+import { type CpuInventory, HardwareInventory } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
+import type { UnavailableField } from "../../schema/generated/proto/hypervisor/v1/common.ts";
+import type { HostChannel, HostNeeds } from "../host/host-channel.ts";
+import { LibvirtOnlyHost } from "../host/libvirt-only-host.ts";
+import { CPU_PATHS, onlineCpus, readCpu } from "./cpu.ts";
+import { DMI_PATHS, readMachine } from "./dmi.ts";
+import { HUGE_PAGES_PATHS, readHugePages } from "./huge-pages.ts";
+import { readHardwareOverLibvirt } from "./libvirt/hardware.ts";
+import { MEMINFO, readMemory } from "./memory.ts";
+import { NUMA_PATHS, readNuma } from "./numa.ts";
 import { Unavailable } from "./unavailable.ts";
-import { readVirtualization } from "./virtualization.ts";
+import { readVirtualization, VIRTUALIZATION_PATHS } from "./virtualization.ts";
+import { readVulnerabilities, VULNERABILITIES_PATHS } from "./vulnerabilities.ts";
+
+export const HARDWARE_NEEDS: HostNeeds = {
+  paths: [
+    ...new Set([
+      ...CPU_PATHS,
+      MEMINFO,
+      ...NUMA_PATHS,
+      ...VIRTUALIZATION_PATHS,
+      ...HUGE_PAGES_PATHS,
+      ...VULNERABILITIES_PATHS,
+      ...DMI_PATHS,
+    ]),
+  ],
+  commands: [],
+};
 
 /** An inventory with what tells it from another. */
 export interface Inventory {
@@ -26,12 +46,14 @@ interface CpuReading {
 }
 
 /**
- * The static part of the host's hardware. What cannot be read is undefined and listed in `unavailable`; it never throws for that.
+ * The static part of the host's hardware. What cannot be read is undefined and listed in `unavailable`; it never throws for that (but for a libvirt that is gone,
+ * where the host is reached over libvirt alone).
  * `previous`: the CPUs are taken from it while the same ones are online. Theirs are twenty files for each, of which none else can change.
  */
 export async function readInventory(host: HostChannel, previous: Inventory | null = null): Promise<Inventory> {
-  const unavailable = new Unavailable();
   const observedAt = new Date();
+  if (host instanceof LibvirtOnlyHost) return withDigest({ hardware: await readHardwareOverLibvirt(host), observedAt, cpu: null });
+  const unavailable = new Unavailable();
   const reading = (await unavailable.attempt("cpu", () => readCpuUnlessKnown(host, previous?.cpu ?? null))) ?? null;
   unavailable.fields.push(...(reading?.unavailable ?? []));
   const memory = await unavailable.attempt("memory", () => readMemory(host, unavailable));
@@ -39,9 +61,18 @@ export async function readInventory(host: HostChannel, previous: Inventory | nul
   const virtualization = await readVirtualization(host, unavailable);
   const pages = (await unavailable.attempt("hugePages", () => readHugePages(host, unavailable))) ?? [];
   const hugePages = pages.map(({ sizeBytes, total }) => ({ sizeBytes, total }));
-  const hardware: HardwareInventory = { cpu: reading?.cpu, memory, numa, virtualization, hugePages, unavailable: unavailable.fields };
-  const digest = createHash("sha256").update(HardwareInventory.encode(hardware).finish()).digest("hex");
-  return { hardware, digest, observedAt, cpu: reading };
+  const vulnerabilities = (await unavailable.attempt("vulnerabilities", () => readVulnerabilities(host))) ?? [];
+  const machine = await readMachine(host, unavailable);
+  const hardware = HardwareInventory.fromPartial({
+    ...{ cpu: reading?.cpu, memory, numa, virtualization, hugePages, vulnerabilities },
+    ...machine,
+    unavailable: unavailable.fields,
+  });
+  return withDigest({ hardware, observedAt, cpu: reading });
+}
+
+function withDigest(reading: Omit<Inventory, "digest">): Inventory {
+  return { ...reading, digest: createHash("sha256").update(HardwareInventory.encode(reading.hardware).finish()).digest("hex") };
 }
 
 async function readCpuUnlessKnown(host: HostChannel, known: CpuReading | null): Promise<CpuReading> {

@@ -5,6 +5,8 @@ import type { Unavailable } from "./unavailable.ts";
 
 const DIRECTORY = "/sys/devices/system/node";
 
+export const NUMA_PATHS = [`${DIRECTORY}/online`, ...["cpulist", "meminfo", "distance"].map((file) => `${DIRECTORY}/node[0-9]*/${file}`)];
+
 async function onlineNodes(host: HostChannel): Promise<number[]> {
   const path = `${DIRECTORY}/online`;
   return parseCpuList(await host.read(path), path);

@@ -1,4 +1,4 @@
-import type { UnavailableField } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
+import type { UnavailableField } from "../../schema/generated/proto/hypervisor/v1/common.ts";
 import { HostReadError, type UnreadableReason } from "../host/host-channel.ts";
 
 /** Collects what could not be read while a message is filled: the value stays undefined, and here is why. */

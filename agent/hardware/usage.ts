@@ -1,14 +1,26 @@
 import type { HardwareUsage } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
-import { type HostChannel, HostReadError } from "../host/host-channel.ts";
+import { type HostChannel, type HostNeeds, HostReadError } from "../host/host-channel.ts";
+import { LibvirtOnlyHost } from "../host/libvirt-only-host.ts";
 import { CPU_DIRECTORY, onlineCpus } from "./cpu.ts";
-import { readHugePages } from "./huge-pages.ts";
+import { HUGE_PAGES_PATHS, readHugePages } from "./huge-pages.ts";
 import { parseCpuinfo, readInteger } from "./kernel-text.ts";
-import { readMemoryUsage } from "./memory.ts";
-import { readNumaUsage } from "./numa.ts";
+import { readUsageOverLibvirt } from "./libvirt/usage.ts";
+import { MEMINFO, readMemoryUsage } from "./memory.ts";
+import { NUMA_PATHS, readNumaUsage } from "./numa.ts";
 import { Unavailable } from "./unavailable.ts";
+
+export const USAGE_NEEDS: HostNeeds = {
+  paths: [
+    ...[MEMINFO, "/proc/cpuinfo", `${CPU_DIRECTORY}/online`, `${CPU_DIRECTORY}/cpu[0-9]*/cpufreq/scaling_cur_freq`],
+    ...HUGE_PAGES_PATHS,
+    ...NUMA_PATHS,
+  ],
+  commands: [],
+};
 
 /** What changes from second to second, read now. Never throws for what the host does not tell. */
 export async function readHardwareUsage(host: HostChannel): Promise<HardwareUsage> {
+  if (host instanceof LibvirtOnlyHost) return await readUsageOverLibvirt(host);
   const unavailable = new Unavailable();
   const memory = await unavailable.attempt("memory.availableBytes", () => readMemoryUsage(host));
   if (memory === undefined) {

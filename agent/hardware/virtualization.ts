@@ -3,6 +3,16 @@ import { type HostChannel, HostReadError } from "../host/host-channel.ts";
 import { parseCpuinfo } from "./kernel-text.ts";
 import type { Unavailable } from "./unavailable.ts";
 
+export const VIRTUALIZATION_PATHS = [
+  "/proc/cpuinfo",
+  "/sys/class/misc/kvm",
+  "/sys/kernel",
+  "/sys/class/iommu",
+  "/sys/kernel/iommu_groups",
+  "/sys/kernel/iommu_groups/*/name",
+  "/sys/module/kvm_*/parameters/nested",
+];
+
 /** What the CPUs and the kernel offer to virtual machines. `/dev/kvm` proves nothing on x86: it may be there and not work. */
 export async function readVirtualization(host: HostChannel, unavailable: Unavailable): Promise<VirtualizationFeatures> {
   const cpu = await readCpuFeatures(host, unavailable);
