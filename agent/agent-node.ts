@@ -1,17 +1,20 @@
 import { join } from "node:path";
+import type { FleetError } from "../platform/errors/fleet-error.ts";
 import type { Logger } from "../platform/observability/log.ts";
 import { NodeKind, NodeRole, type RegisterNodeResponse } from "../schema/generated/proto/hypervisor/v1/cluster.ts";
+import type { NodeCondition, Resources } from "../schema/generated/proto/hypervisor/v1/common.ts";
 import { ownAddress } from "./address.ts";
 import { readCapacity } from "./capacity.ts";
 import { HostConditions } from "./conditions.ts";
 import { type CommandHandlers, CommandRunner } from "./control-plane/commands.ts";
 import type { ControlPlaneConnection } from "./control-plane/connection.ts";
-import { InventoryPush } from "./control-plane/inventory-push.ts";
+import { NodeInventory } from "./control-plane/node-inventory.ts";
 import { NodeSession } from "./control-plane/node-session.ts";
-import { readInventory } from "./hardware/inventory.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import type { StateFile } from "./identity/state-file.ts";
 import { type InstanceSettings, NodeInstances } from "./instances/node-instances.ts";
+import { LatestReading } from "./latest-reading.ts";
+import { NodeLogs } from "./logs/node-logs.ts";
 import { NodeConsoles, type OpenShell } from "./terminal/node-consoles.ts";
 
 export interface AgentNodeOptions {
@@ -23,6 +26,10 @@ export interface AgentNodeOptions {
   instances: InstanceSettings;
   /** Opens a shell on the host; null where its configuration does not allow that. */
   openShell: OpenShell | null;
+  /** Of journal files, instead of the host's own journal. */
+  journalDirectory?: string;
+  /** How often the disks' health is read. */
+  smartIntervalMs?: number;
   /** Holds what the agent remembers of its nodes' instances. */
   stateDir: string;
   /** Where the control plane reaches the agent, as configured. */
@@ -36,18 +43,44 @@ export interface AgentNodeOptions {
   connection: ControlPlaneConnection;
   state: StateFile;
   commands: CommandHandlers;
+  /** The libvirt URI of its instances; empty where it runs no VMs. */
+  uri: string;
+  /** Of a host that this agent only stands for; null: the machine that it runs on. */
+  bridged: BridgedHostOptions | null;
   log: Logger;
 }
+
+/** What is different where the host is another machine. */
+export interface BridgedHostOptions {
+  nodeId: string;
+  kind: NodeKind;
+  /** Null while the host is reached; else why not. */
+  unreachable: () => string | null;
+  /** What the control plane knows of it, for as long as the host cannot be asked. */
+  known: { capacity: Resources; supportedInstanceTypes: string[] };
+  onAccepted: (sentAt: number, leaseTtlMs: number) => void;
+  onRefused: (error: FleetError) => void;
+}
+
+/** How long a heartbeat waits for another machine's values. */
+const DISTANT_MS = 2000;
+const CONNECTING: NodeCondition = {
+  ...{ type: "Ready", status: "False", reason: "Connecting", message: "The host has not been looked at yet." },
+  lastTransitionTime: undefined,
+};
 
 /** One node that this agent stands for: its host, its health, and the loops that keep the control plane informed. */
 export class AgentNode {
   readonly host: HostChannel;
   readonly instances: NodeInstances;
   readonly consoles: NodeConsoles;
+  readonly logs: NodeLogs;
   readonly #options: AgentNodeOptions;
   readonly #conditions: HostConditions;
   readonly #session: NodeSession;
-  readonly #inventory: InventoryPush;
+  readonly #inventory: NodeInventory;
+  /** Of another machine, which may be slow: heartbeats do not wait for it. */
+  readonly #distant: { capacity: LatestReading<Resources>; conditions: LatestReading<NodeCondition[]> } | null;
   #idError: string | null = null;
   #instancesError: string | null = null;
 
@@ -65,8 +98,16 @@ export class AgentNode {
       openShell: options.openShell,
       log,
     });
+    this.logs = new NodeLogs(host, options.bridged === null ? (options.journalDirectory ?? null) : null);
     this.#options = options;
-    this.#conditions = new HostConditions(host, options.diskPath);
+    this.#conditions = new HostConditions(host, options.diskPath, options.bridged?.unreachable);
+    this.#distant = options.bridged && {
+      capacity: new LatestReading(() => readCapacity(host, options.diskPath), {
+        initial: options.bridged.known.capacity,
+        waitMs: DISTANT_MS,
+      }),
+      conditions: new LatestReading(() => this.#conditions.read(), { initial: [CONNECTING], waitMs: DISTANT_MS }),
+    };
     this.#session = new NodeSession({
       connection,
       reporter: {
@@ -76,11 +117,17 @@ export class AgentNode {
         observeClock: (skewMs, uncertaintyMs) => this.#conditions.observeClock(skewMs, uncertaintyMs),
       },
       commands: new CommandRunner(state, options.commands, log),
-      nodeId: state.nodeId(key),
+      nodeId: options.bridged?.nodeId ?? state.nodeId(key),
       onRegistered: (response) => this.#onRegistered(response),
+      ...(options.bridged && { onAccepted: options.bridged.onAccepted, onRefused: options.bridged.onRefused }),
       log,
     });
-    this.#inventory = new InventoryPush({ connection, nodeId: () => this.nodeId, read: (previous) => readInventory(host, previous), log });
+    this.#inventory = new NodeInventory({
+      ...{ host, connection, log },
+      drivers: this.instances.drivers,
+      nodeId: () => this.nodeId,
+      smartIntervalMs: options.smartIntervalMs,
+    });
   }
 
   get nodeId(): string | null {
@@ -91,18 +138,24 @@ export class AgentNode {
     return this.#session.registered;
   }
 
+  /** The host was reached, or no longer is: that is told at once. */
+  reachedOrLost(): void {
+    this.#session.reconsider();
+    this.#inventory.readNow();
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     // What was under way goes on before the control plane is reached.
-    if (this.nodeId !== null) this.instances.resume(this.nodeId);
+    if (this.nodeId !== null && this.#options.bridged === null) this.instances.resume(this.nodeId);
     await Promise.all([this.#session.run(signal), this.#inventory.run(signal)]);
     await this.consoles.stop();
     await this.instances.stop();
   }
 
   async #describe() {
-    const { hostname, host, diskPath, address, listen, controlPlane, port, region, zone } = this.#options;
+    const { hostname, uri, bridged, address, listen, controlPlane, port, region, zone } = this.#options;
     const [capacity, ip, supportedInstanceTypes] = await Promise.all([
-      readCapacity(host, diskPath),
+      this.#readCapacity(),
       ownAddress({ configured: address, listenHost: listen.host, controlPlane }),
       this.instances.supportedTypes(),
     ]);
@@ -111,22 +164,29 @@ export class AgentNode {
       ip,
       port,
       role: NodeRole.WORKER,
-      kind: NodeKind.COMPUTE,
+      kind: bridged?.kind ?? NodeKind.COMPUTE,
       region: region ?? "",
       zone: zone ?? "",
       capacity,
-      supportedInstanceTypes,
+      supportedInstanceTypes: isAway(bridged) ? bridged.known.supportedInstanceTypes : supportedInstanceTypes,
       metadata: undefined,
       simulated: false,
       clientRequestId: "",
+      uri,
+      agentId: "",
     };
+  }
+
+  #readCapacity(): Promise<Resources> {
+    const { host, diskPath } = this.#options;
+    return this.#distant === null ? readCapacity(host, diskPath) : this.#distant.capacity.get();
   }
 
   async #readConditions() {
     await this.#keepId();
     if (this.#instancesError !== null && this.nodeId !== null) await this.#openInstances(this.nodeId);
     this.#conditions.observeState(this.#idError ?? this.#instancesError);
-    return this.#conditions.read();
+    return this.#distant === null ? this.#conditions.read() : this.#distant.conditions.get();
   }
 
   async #onRegistered(response: RegisterNodeResponse): Promise<void> {
@@ -160,6 +220,10 @@ export class AgentNode {
       log.error({ nodeId, err: error }, "the node's id cannot be kept on disk");
     }
   }
+}
+
+function isAway(bridged: BridgedHostOptions | null): bridged is BridgedHostOptions {
+  return bridged !== null && bridged.unreachable() !== null;
 }
 
 function messageOf(error: unknown): string {

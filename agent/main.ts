@@ -10,18 +10,25 @@ import { Metrics } from "../platform/observability/metrics.ts";
 import { readOnlyCa } from "../platform/tls/certificate-authority.ts";
 import { type KeyPair, makePrivateDir } from "../platform/tls/certificate-files.ts";
 import { AgentNode } from "./agent-node.ts";
+import { BridgedHosts } from "./bridge/bridged-hosts.ts";
+import { openBridgedNode, type ReachHost } from "./bridge/open-bridged-node.ts";
 import type { CommandHandlers } from "./control-plane/commands.ts";
 import { ControlPlaneConnection } from "./control-plane/connection.ts";
 import { imageCredentials } from "./control-plane/image-credentials.ts";
 import type { FindCredential } from "./drivers/image-driver.ts";
 import { agentService } from "./grpc/agent-service.ts";
+import { bridgeAgentService } from "./grpc/bridge-agent-service.ts";
 import { consoleAgentService } from "./grpc/console-agent-service.ts";
+import { deviceAgentService } from "./grpc/device-agent-service.ts";
 import { imageAgentService } from "./grpc/image-agent-service.ts";
 import { instanceAgentService } from "./grpc/instance-agent-service.ts";
+import { logAgentService } from "./grpc/log-agent-service.ts";
 import { migrationAgentService } from "./grpc/migration-agent-service.ts";
 import { migrationTunnelService } from "./grpc/migration-tunnel-service.ts";
+import { powerAgentService } from "./grpc/power-agent-service.ts";
 import { snapshotAgentService } from "./grpc/snapshot-agent-service.ts";
 import { storageAgentService } from "./grpc/storage-agent-service.ts";
+import { telemetryAgentService } from "./grpc/telemetry-agent-service.ts";
 import type { HostChannel } from "./host/host-channel.ts";
 import { LocalHost } from "./host/local.ts";
 import { type AgentCredentials, saveCredentials } from "./identity/credentials.ts";
@@ -56,11 +63,31 @@ export interface AgentOptions {
   openInstances?: (log: Logger, findCredential: FindCredential) => Promise<InstanceSettings>;
   /** Whether admins may open shells on this machine, as the agent's user; false by default. */
   shell?: boolean;
+  /** What its own configuration allows beyond that; all by default. */
+  allow?: Partial<AgentPermissions>;
+  /** The libvirt URI of this machine's VMs, for people; none by default. */
+  libvirtUri?: string;
+  /** The way to a host without an agent; without it, this agent stands for none. */
+  hostReacher?: (findCredential: FindCredential, log: Logger) => ReachHost;
+  /** How often the disks' health is read; 5 minutes by default. */
+  smartIntervalMs?: number;
+  /** A folder of journal files instead of the host's own journal. */
+  journalDirectory?: string;
   commands?: CommandHandlers;
   log: Logger;
   metrics?: Metrics;
   /** Ends the wait for a control plane that does not answer. */
   signal?: AbortSignal;
+}
+
+/** What a host's owner lets the control plane do. */
+export interface AgentPermissions {
+  /** Reboot and shut down. */
+  power: boolean;
+  /** Give devices to instances, make virtual functions. */
+  devices: boolean;
+  /** Stand for hosts without an agent. */
+  bridging: boolean;
 }
 
 export interface RunningAgent {
@@ -98,7 +125,7 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
   const { credentials, controlPlane } = await openIdentity(options, state);
   const connection = new ControlPlaneConnection(controlPlane, credentials.caPem, credentials);
   const nodes: AgentNode[] = [];
-  const findNode = (nodeId: string) => nodes.find((node) => node.nodeId === nodeId) ?? null;
+  const findNode = (nodeId: string) => nodes.find((node) => node.nodeId === nodeId) ?? bridged?.find(nodeId) ?? null;
   const tls = serverTls(credentials);
   const { caPem } = credentials;
   let pair: KeyPair = credentials;
@@ -106,7 +133,10 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
   const server = agentServer(options, credentials, tls);
   server.addAll([
     agentService((nodeId) => findNode(nodeId)?.host ?? null),
+    telemetryAgentService((nodeId) => findNode(nodeId)?.host ?? null),
+    powerAgentService((nodeId) => findNode(nodeId)?.host ?? null, options.allow?.power ?? true, options.log),
     instanceAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
+    deviceAgentService((nodeId) => findNode(nodeId)?.instances ?? null, options.allow?.devices ?? true),
     snapshotAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     migrationAgentService((nodeId) => findNode(nodeId)?.instances ?? null, peers),
     migrationTunnelService(
@@ -115,12 +145,13 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
     ),
     storageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
     imageAgentService((nodeId) => findNode(nodeId)?.instances ?? null),
+    bridgeAgentService(options.allow?.bridging !== false),
+    logAgentService((nodeId) => findNode(nodeId)?.logs ?? null),
     consoleAgentService((nodeId) => findNode(nodeId)?.consoles ?? null),
   ]);
-  const instances = (await options.openInstances?.(
-    log,
-    imageCredentials(connection, () => nodes[0]?.nodeId ?? null),
-  )) ?? { drivers: [] };
+  const findCredential = imageCredentials(connection, () => nodes[0]?.nodeId ?? null);
+  const reachHost = options.allow?.bridging === false ? null : (options.hostReacher?.(findCredential, log) ?? null);
+  const instances = (await options.openInstances?.(log, findCredential)) ?? { drivers: [] };
   const port = await server.listen(formatHostPort(options.listen)).catch(async (error: unknown) => {
     await Promise.all(instances.drivers.map((driver) => driver.close()));
     throw error;
@@ -139,22 +170,33 @@ async function start(options: AgentOptions, unlock: () => Promise<void>): Promis
     },
     log,
   });
-  const local = new AgentNode({
+  const shared = {
     ...options,
+    commands: options.commands ?? new Map(),
+    ...{ port, controlPlane, connection, state },
+  };
+  const local = new AgentNode({
+    ...shared,
     key: LOCAL_NODE,
     hostname: (options.hostname ?? os.hostname()).toLowerCase(),
     host: options.host ?? new LocalHost(),
     diskPath: options.diskPath ?? stateDir,
     instances,
     openShell: options.shell === true ? openShell : null,
-    commands: options.commands ?? new Map(),
-    port,
-    controlPlane,
-    connection,
-    state,
+    uri: options.libvirtUri ?? "",
+    bridged: null,
   });
   nodes.push(local);
-  const work = Promise.all([renewal.run(stopping.signal), ...nodes.map((node) => node.run(stopping.signal))]);
+  const bridged =
+    reachHost === null
+      ? null
+      : new BridgedHosts({
+          connection,
+          nodeId: () => local.nodeId,
+          open: (host) => openBridgedNode(host, shared, reachHost),
+          log,
+        });
+  const work = Promise.all([renewal.run(stopping.signal), local.run(stopping.signal), bridged?.run(stopping.signal)]);
 
   let stopped: Promise<void> | null = null;
   const stop = () => {

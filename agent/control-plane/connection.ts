@@ -4,6 +4,7 @@ import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import type { KeyPair } from "../../platform/tls/certificate-files.ts";
 import { EnrollmentServiceDefinition, InventoryServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
+import { BridgeServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/bridge.ts";
 import { ClusterServiceDefinition, type ServiceEndpoint } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { ImageCredentialServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/images.ts";
 import { InstanceReportServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
@@ -26,6 +27,7 @@ export interface Link {
   readonly enrollment: GrpcClient<typeof EnrollmentServiceDefinition>;
   readonly inventory: GrpcClient<typeof InventoryServiceDefinition>;
   readonly instances: GrpcClient<typeof InstanceReportServiceDefinition>;
+  readonly bridge: GrpcClient<typeof BridgeServiceDefinition>;
   readonly imageCredentials: GrpcClient<typeof ImageCredentialServiceDefinition>;
 }
 
@@ -97,6 +99,7 @@ export class ControlPlaneConnection {
       enrollment: grpcClient(EnrollmentServiceDefinition, channel, options),
       inventory: grpcClient(InventoryServiceDefinition, channel, options),
       instances: grpcClient(InstanceReportServiceDefinition, channel, options),
+      bridge: grpcClient(BridgeServiceDefinition, channel, options),
       imageCredentials: grpcClient(ImageCredentialServiceDefinition, channel, options),
     };
     this.#links.set(address, { link, channel, silences: 0 });

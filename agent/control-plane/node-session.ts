@@ -30,6 +30,10 @@ export interface NodeSessionOptions {
   nodeId: string | null;
   /** Called after every registration, when `nodeId` is set. */
   onRegistered: (response: RegisterNodeResponse) => Promise<void>;
+  /** The control plane took a registration or a heartbeat: when that was sent, as performance.now() counts, and the lease that it renewed. */
+  onAccepted?: (sentAt: number, leaseTtlMs: number) => void;
+  /** The control plane refuses the node, until an operator or it itself does something about that. */
+  onRefused?: (error: FleetError) => void;
   log: Logger;
   /** How often it is looked whether the host still is what it was registered as: memory, disks, addresses can change. 60 s by default. */
   lookEveryMs?: number;
@@ -57,6 +61,7 @@ export class NodeSession {
   #registeredAs: string | null = null;
   /** Something has changed since. */
   #isOutdated = false;
+  #leaseTtlMs = 0;
   /** Ends the pause before the next heartbeat. */
   #hurry = new AbortController();
 
@@ -107,6 +112,7 @@ export class NodeSession {
     this.#isOutdated = false;
     const request = await reporter.describe();
     const link = connection.main;
+    const sentAt = performance.now();
     const response = await link.cluster
       .registerNode({ ...request, nodeId: this.#nodeId ?? "" }, { signal, deadlineMs: REGISTER_MS })
       .catch((error: unknown) => {
@@ -117,6 +123,8 @@ export class NodeSession {
       log.warn({ before: this.#nodeId, nodeId: response.nodeId }, "the control plane gave the node another id");
     }
     this.#nodeId = response.nodeId;
+    this.#leaseTtlMs = response.leaseTtlSeconds * 1000;
+    this.#options.onAccepted?.(sentAt, this.#leaseTtlMs);
     await onRegistered(response);
     log.info({ nodeId: response.nodeId, hostname: request.hostname, again: this.#registeredAs !== null }, "registered");
     this.#registeredAs = JSON.stringify(request);
@@ -168,6 +176,7 @@ export class NodeSession {
       );
       const uncertaintyMs = (performance.now() - startedAt) / 2;
       if (response.receivedAt) reporter.observeClock(sentAt.getTime() + uncertaintyMs - response.receivedAt.getTime(), uncertaintyMs);
+      if (response.accepted) this.#options.onAccepted?.(startedAt, this.#leaseTtlMs);
       if (response.accepted) await commands.take(nodeId, response.commands, acknowledged);
       return response;
     } catch (thrown) {
@@ -188,6 +197,7 @@ export class NodeSession {
     }
     log.error(facts, explain(error));
     this.#firstRegistration.reject(error);
+    this.#options.onRefused?.(error);
     return jittered(REFUSED_PAUSE_MS, 0.5);
   }
 }

@@ -1,5 +1,8 @@
 import type { InstanceType } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { DeviceUsers } from "../hardware/device-users.ts";
+import type { LibvirtFacts } from "../hardware/host-facts.ts";
 import type { ConsoleDriver } from "./console-driver.ts";
+import type { DeviceDriver } from "./device-driver.ts";
 import type { ImageDriver } from "./image-driver.ts";
 import type { InstancePlan, Ref } from "./instance-plan.ts";
 import type { MigrationDriver } from "./migration-driver.ts";
@@ -91,6 +94,7 @@ export interface InstanceDriver {
   readonly storage: StorageDriver | null;
   readonly snapshots: SnapshotDriver | null;
   readonly migrations: MigrationDriver | null;
+  readonly devices: DeviceDriver | null;
   /** Never throws: what cannot be asked is not supported, and says why. Cheap: probes are cached. */
   support(signal: AbortSignal): Promise<TypeSupport[]>;
   list(signal: AbortSignal): Promise<NativeInstance[]>;
@@ -122,5 +126,9 @@ export interface InstanceDriver {
   adopt(nativeId: string, mark: InstanceMark, signal: AbortSignal): Promise<void>;
   /** Of those that run; one call for all. */
   sample(nativeIds: readonly string[], signal: AbortSignal): Promise<InstanceSample[]>;
+  /** What the guests and the storage pools have of the host. */
+  deviceUsers(signal: AbortSignal): Promise<DeviceUsers>;
+  /** What its hypervisor says about itself; null for one that has none. */
+  libvirtFacts(signal: AbortSignal): Promise<LibvirtFacts | null>;
   close(): Promise<void>;
 }

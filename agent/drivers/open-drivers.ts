@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../platform/observability/log.ts";
+import type { HostChannel } from "../host/host-channel.ts";
+import { LocalHost } from "../host/local.ts";
 import type { InstanceSettings } from "../instances/node-instances.ts";
 import { LibvirtClient } from "../libvirt/client.ts";
 import { ContainerDriver } from "./containers/container-driver.ts";
@@ -20,9 +22,6 @@ import { InstanceStorage } from "./libvirt/storage/instance-storage.ts";
 export interface DriverSettings {
   /** Null: no VMs and no microVMs. */
   libvirtUri: string | null;
-  /** For qemu+ssh. */
-  sshIdentity: string | null;
-  sshKnownHosts: string | null;
   /** "none": no containers; null: the first of the usual ones. */
   containerSocket: string | null;
   /** On libvirt's host. */
@@ -63,27 +62,48 @@ export async function openDrivers(settings: DriverSettings, log: Logger, findCre
       }),
     );
   }
-  if (settings.libvirtUri !== null) drivers.push(libvirtDriver(settings, settings.libvirtUri, securityGroups, findCredential, log));
-  const isElsewhere = settings.libvirtUri !== null && isRemote(settings.libvirtUri);
-  // What is started again after a boot would be told by this machine's boots.
-  return { drivers, adoption: settings.adoption, ...(isElsewhere ? { readHostFile: null } : {}) };
+  const { libvirtUri: uri, stateDir } = settings;
+  if (uri !== null) drivers.push(libvirtDriver(settings, { uri, stateDir, securityGroups, findCredential, log }));
+  return { drivers, adoption: settings.adoption };
 }
 
-function libvirtDriver(
+/** The libvirt of another machine. */
+export interface DistantLibvirt {
+  uri: string;
+  /** The way to that machine; null: the URI is a socket of this one, at whose other end is whoever. The caller's to close. */
+  host: HostChannel | null;
+  /** For what is kept of it here. */
+  stateDir: string;
+}
+
+/** What runs VMs on a host without an agent. Its container engine, if it has one, is left alone. Throws as `openDrivers`. */
+export async function openDistantDrivers(
   settings: DriverSettings,
-  uri: string,
-  securityGroups: SecurityGroupRules,
+  { uri, host, stateDir }: DistantLibvirt,
+  log: Logger,
   findCredential: FindCredential,
-  parentLog: Logger,
-): InstanceDriver {
-  const { sshIdentity, sshKnownHosts, imageDir, instanceDir, ssdDir, hddDir, imageLimits } = settings;
-  const log = parentLog.child({ driver: "libvirt" });
-  const client = LibvirtClient.open({
-    uri,
-    ssh: { identityFile: sshIdentity ?? undefined, knownHostsFile: sshKnownHosts ?? undefined },
-    sessionDirectory: sessionDirectory(),
-    log,
-  });
+): Promise<InstanceSettings> {
+  const securityGroups = await readSecurityGroups(settings.securityGroupsFile);
+  const driver = libvirtDriver(settings, { uri, stateDir, securityGroups, findCredential, log, distant: { host } });
+  return { drivers: [driver], adoption: settings.adoption, readHostFile: host === null ? null : (path) => host.read(path) };
+}
+
+interface LibvirtParts {
+  uri: string;
+  stateDir: string;
+  securityGroups: SecurityGroupRules;
+  findCredential: FindCredential;
+  log: Logger;
+  /** Left out: libvirt runs on this machine. */
+  distant?: { host: HostChannel | null };
+}
+
+function libvirtDriver(settings: DriverSettings, parts: LibvirtParts): InstanceDriver {
+  const { imageDir, instanceDir, ssdDir, hddDir, imageLimits } = settings;
+  const { uri, stateDir, securityGroups, findCredential, distant } = parts;
+  const log = parts.log.child({ driver: "libvirt" });
+  const host = distant?.host ?? null;
+  const client = LibvirtClient.open({ uri, sessionDirectory: sessionDirectory(), ...(host && { host }), log });
   const storage = new InstanceStorage({
     client,
     log,
@@ -99,9 +119,12 @@ function libvirtDriver(
     publicNetwork: settings.publicNetwork,
     securityGroups,
     poolRoots: settings.poolRoots,
-    migrationDirectory: join(settings.stateDir, "migrations"),
-    probeCache: probeCacheFile(join(settings.stateDir, "boot-probe.json")),
-    readHostFile: isRemote(uri) ? null : (path) => readFile(path, "utf8"),
+    // The sockets of a migration are those of libvirt's own machine.
+    migrationDirectory: distant === undefined ? join(stateDir, "migrations") : null,
+    probeCache: probeCacheFile(join(stateDir, "boot-probe.json")),
+    isLocal: distant === undefined,
+    host: distant === undefined ? new LocalHost() : host,
+    readHostFile: hostFileReader(distant),
     log,
     onClosed: async () => {
       await storage.close();
@@ -110,8 +133,10 @@ function libvirtDriver(
   });
 }
 
-function isRemote(uri: string): boolean {
-  return /^[a-z]+\+ssh:/.test(uri);
+function hostFileReader(distant: LibvirtParts["distant"]): ((path: string) => Promise<string>) | null {
+  if (distant === undefined) return (path) => readFile(path, "utf8");
+  const { host } = distant;
+  return host === null ? null : (path) => host.read(path);
 }
 
 /** Where libvirt puts the sockets of this user's own daemon. */

@@ -1,6 +1,6 @@
 import { type GrpcService, grpcService } from "../../platform/grpc/server.ts";
 import { AgentServiceDefinition, type HardwareUsage } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
-import { readHardwareUsage } from "../hardware/usage.ts";
+import { readHardwareUsage, USAGE_NEEDS } from "../hardware/usage.ts";
 import type { HostChannel } from "../host/host-channel.ts";
 import { ofOwnNode } from "./callers.ts";
 
@@ -16,10 +16,15 @@ export function agentService(findHost: FindHost): GrpcService {
       // Callers that ask at once get one reading.
       let usage = reading.get(host);
       if (usage === undefined) {
-        usage = readHardwareUsage(host).finally(() => reading.delete(host));
+        usage = readUsage(host).finally(() => reading.delete(host));
         reading.set(host, usage);
       }
       return usage;
     },
   });
+}
+
+async function readUsage(host: HostChannel): Promise<HardwareUsage> {
+  // Of a host that cannot be reached every value is null, with that reason.
+  return readHardwareUsage(await host.snapshot(USAGE_NEEDS).catch(() => host));
 }

@@ -81,6 +81,10 @@ export class StateFile {
     await this.#change((content) => ({ ...content, nodes: [...content.nodes.filter((other) => other.key !== key), node] }));
   }
 
+  async forgetNode(key: string): Promise<void> {
+    await this.#change((content) => ({ ...content, nodes: content.nodes.filter((node) => node.key !== key) }));
+  }
+
   async addHandled(nodeId: string, commandId: string): Promise<void> {
     await this.#change((content) => ({
       ...content,

@@ -1,5 +1,6 @@
 import type { Logger } from "../../../platform/observability/log.ts";
 import { InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import { type DeviceUsers, NO_USERS } from "../../hardware/device-users.ts";
 import type { FindCredential } from "../image-driver.ts";
 import type {
   DriverListener,
@@ -17,6 +18,7 @@ import { adoptContainer } from "./container-adoption.ts";
 import { createContainer } from "./container-creation.ts";
 import type { ContainerFacts } from "./container-facts.ts";
 import { ContainerImages } from "./container-images.ts";
+import { isProbe } from "./container-mark.ts";
 import type { ContainerNotes } from "./container-notes.ts";
 import { removeAll } from "./container-removal.ts";
 import { killContainer, requestStop, resumeContainer, startContainer, suspendContainer } from "./container-runs.ts";
@@ -54,6 +56,7 @@ export class ContainerDriver implements InstanceDriver {
   readonly storage = null;
   readonly snapshots = null;
   readonly migrations = null;
+  readonly devices = null;
   readonly #host: EngineHost;
   readonly #watch: EngineWatch;
   readonly #pulls: ImagePulls;
@@ -79,12 +82,13 @@ export class ContainerDriver implements InstanceDriver {
   async list(signal: AbortSignal): Promise<NativeInstance[]> {
     const { inspections, runs } = this.#host;
     return await attempt("list its containers", async () => {
-      const listed = await this.#host.listed(signal);
+      // Probes come and go, so that they can vanish while they are described.
+      const listed = (await this.#host.listed(signal)).filter(({ Labels }) => !isProbe(Labels));
       const ids = new Set(listed.map(({ Id }) => Id));
       inspections.keepOnly(ids);
       runs.keepOnly(ids);
       const all = await inspections.all(listed, signal);
-      return await Promise.all(all.filter(({ isProbe }) => !isProbe).map((facts) => this.#native(facts)));
+      return await Promise.all(all.map((facts) => this.#native(facts)));
     });
   }
 
@@ -152,6 +156,15 @@ export class ContainerDriver implements InstanceDriver {
       }
       return samples;
     });
+  }
+
+  /** Containers get none of the host's devices. */
+  async deviceUsers(): Promise<DeviceUsers> {
+    return NO_USERS;
+  }
+
+  async libvirtFacts(): Promise<null> {
+    return null;
   }
 
   async close(): Promise<void> {

@@ -162,6 +162,6 @@ function without(engine: string, reason: string, message: string): HostAbilities
 }
 
 /** libvirt's one number for a version. */
-function versionText(version: number): string {
+export function versionText(version: number): string {
   return `${Math.floor(version / 1_000_000)}.${Math.floor(version / 1000) % 1000}.${version % 1000}`;
 }

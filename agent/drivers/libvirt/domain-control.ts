@@ -89,10 +89,13 @@ export class DomainControl {
     if (!isThere) throw notRunning("suspended");
   }
 
-  /** Its memory goes to the host's disk; the next start goes on from there. FAILED_PRECONDITION InstanceNotRunning where it does not run. */
+  /** Its memory goes to the host's disk; the next start goes on from there. FAILED_PRECONDITION InstanceNotRunning, DeviceAttached. */
   async save(domain: Domain, signal: AbortSignal): Promise<void> {
-    const { dom, state, saved } = domain;
+    const { dom, state, saved, facts } = domain;
     if (saved) return;
+    if (facts.deviceNotes.length > 0) {
+      throw precondition("DeviceAttached", "The instance has devices of its host, whose state cannot be kept: detach them, or stop it.");
+    }
     if (!isActive(state)) throw notRunning("suspended");
     const save = () => this.#client.call("domainManagedSave", { dom, flags: SAVE.RUNNING }, { signal, timeoutMs: SAVE_MS });
     await this.#change("write the guest's memory to the disk", domain, (now) => !isActive(now), save);

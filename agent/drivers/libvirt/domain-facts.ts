@@ -1,6 +1,8 @@
 import { InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type { InstanceMark } from "../instance-driver.ts";
+import { type DeviceNote, readNotes } from "./devices/device-notes.ts";
 import { readMark, readRun } from "./domain-mark.ts";
+import { type DomainHostDevices, readHostDevices } from "./host-devices.ts";
 import { attribute, element, elements, parseXml, text, type XmlElement } from "./xml.ts";
 
 /** What a domain's XML says that the agent asks for again and again. */
@@ -12,6 +14,9 @@ export interface DomainFacts {
   cpuCores: number;
   memoryBytes: number;
   interfaces: readonly DomainInterfaceFacts[];
+  hostDevices: DomainHostDevices;
+  /** What was given to it of the host's devices. */
+  deviceNotes: readonly DeviceNote[];
   /** Whether the guest's agent answered when this was read. */
   agentConnected: boolean;
   /** The start of the current run, where the agent noted it. */
@@ -64,6 +69,8 @@ export function readDomainXml(xml: string): DomainFacts {
       network: attribute(nic, "type") === "network" ? attribute(element(nic, "source"), "network") : "",
       filter: attribute(element(nic, "filterref"), "filter"),
     })),
+    hostDevices: readHostDevices(devices),
+    deviceNotes: readNotes(metadata),
     agentConnected: elements(devices, "channel").some((channel) => {
       const target = element(channel, "target");
       return attribute(target, "name") === AGENT_CHANNEL && attribute(target, "state") === "connected";

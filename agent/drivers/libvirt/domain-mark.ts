@@ -71,12 +71,13 @@ function markContent({ instanceId, nodeId, generation }: InstanceMark, notes: Ma
 }
 
 /** JSON that XML can carry whatever the texts in it are: JSON's own escapes stand for characters that XML has none for. */
-function xmlSafeJson(value: unknown): string {
+export function xmlSafeJson(value: unknown): string {
   const asEscape = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return JSON.stringify(value).replace(/[\u007f-\u009f\ufffe\uffff]/g, asEscape);
 }
 
-function ownElement(metadata: XmlElement | null, namespace: string, name: string): XmlElement | null {
+/** An element of ours in a domain's metadata. */
+export function ownElement(metadata: XmlElement | null, namespace: string, name: string): XmlElement | null {
   for (const [key, value] of Object.entries(metadata ?? {})) {
     const [prefix, local] = key.split(":", 2);
     if (local !== name || typeof value !== "object" || value === null) continue;

@@ -29,8 +29,8 @@ export interface DomainPlan {
 const SERIAL_LENGTH = 20;
 /** How often the guest's balloon is asked for the guest's memory figures. */
 const BALLOON_PERIOD_SECONDS = 5;
-/** virtio-serial, the random number generator, the balloon. */
-const OTHER_PCI_DEVICES = 3;
+/** USB, virtio-serial, the random number generator, the balloon. */
+const OTHER_PCI_DEVICES = 4;
 /** For devices that come while it runs. */
 const FREE_PORTS = 8;
 const NO_EXTRAS: ExtraDevices = { disks: [], interfaces: [] };
@@ -70,7 +70,7 @@ export function domainXml({ plan, storage, abilities, interfaces, extras = NO_EX
         disk: disks,
         interface: nics,
         controller: [
-          { "@type": "usb", "@model": "none" },
+          { "@type": "usb", "@model": isMicroVm ? "none" : "qemu-xhci" },
           { "@type": "virtio-serial", "@index": 0, ...bus(isMicroVm) },
           ...(machine.name === "q35" ? rootPorts(disks.length + nics.length + OTHER_PCI_DEVICES + FREE_PORTS) : []),
         ],

@@ -6,6 +6,7 @@ import type { InstanceMark, InstancePlan } from "../instance-driver.ts";
 import { precondition } from "../shared/refusals.ts";
 import type { HostAbilities } from "./abilities.ts";
 import { checkAbilities, checkPlan } from "./check-plan.ts";
+import type { LibvirtDevices } from "./devices/libvirt-devices.ts";
 import type { DomainControl } from "./domain-control.ts";
 import type { Domain, DomainIndex } from "./domain-index.ts";
 import { MARK_NAMESPACE, MARK_PREFIX, markXml } from "./domain-mark.ts";
@@ -27,6 +28,7 @@ export interface InstanceMakerOptions {
   networks: Networks;
   securityGroups: SecurityGroups;
   devices: Pick<LibvirtStorage, "check" | "withExtras" | "plugAsPlanned">;
+  hostDevices: Pick<LibvirtDevices, "giveBackAll">;
   abilities(signal: AbortSignal): Promise<HostAbilities>;
 }
 
@@ -111,7 +113,11 @@ export class InstanceMaker {
 
   /** Volumes of pools stay. Also what is half made: `domain` is null where it was not defined yet, or is gone already. */
   async remove(instanceId: string, domain: Domain | null, signal: AbortSignal, { keepDisks } = { keepDisks: false }): Promise<void> {
-    const { control, securityGroups, storage } = this.#options;
+    const { control, hostDevices, securityGroups, storage } = this.#options;
+    if (domain !== null && domain.facts.deviceNotes.length > 0) {
+      await control.kill(domain, signal);
+      await hostDevices.giveBackAll(domain, signal);
+    }
     if (domain !== null) await control.remove(domain, signal);
     await securityGroups.remove(instanceId, signal);
     if (!keepDisks) await storage.remove(instanceId, signal);

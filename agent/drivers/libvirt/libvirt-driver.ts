@@ -1,6 +1,9 @@
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import type { Logger } from "../../../platform/observability/log.ts";
 import { InstanceType } from "../../../schema/generated/proto/hypervisor/v1/compute.ts";
+import type { DeviceUsers } from "../../hardware/device-users.ts";
+import type { LibvirtFacts } from "../../hardware/host-facts.ts";
+import type { HostChannel } from "../../host/host-channel.ts";
 import type { LibvirtClient } from "../../libvirt/client.ts";
 import type { ImageDriver } from "../image-driver.ts";
 import type {
@@ -17,12 +20,15 @@ import { precondition } from "../shared/refusals.ts";
 import { supportOf, supportWithout, unreachable } from "./abilities.ts";
 import type { ProbeCache } from "./boot-probe.ts";
 import { LibvirtConsoles } from "./consoles/libvirt-consoles.ts";
+import { readDeviceUsers } from "./device-users.ts";
+import { LibvirtDevices } from "./devices/libvirt-devices.ts";
 import { DomainControl, gone } from "./domain-control.ts";
 import { DomainFollower } from "./domain-follower.ts";
 import type { Domain, DomainIndex } from "./domain-index.ts";
 import { attempt } from "./driver-errors.ts";
 import { HostProbe } from "./host-probe.ts";
 import { InstanceMaker } from "./instance-maker.ts";
+import { readLibvirtFacts } from "./libvirt-facts.ts";
 import { LibvirtMigrations } from "./migration/libvirt-migrations.ts";
 import { Networks } from "./networks.ts";
 import { readSamples } from "./samples.ts";
@@ -46,6 +52,10 @@ export interface LibvirtDriverOptions {
   probeCache: ProbeCache | null;
   /** Where notes of migrations are kept, which outlive the agent; null: guests cannot be moved. */
   migrationDirectory: string | null;
+  /** Whether libvirt runs on this machine: only there can its files be looked at and guests be moved. */
+  isLocal: boolean;
+  /** The way to the host that libvirt runs on; null where there is none but libvirt: its devices stay with it. */
+  host: HostChannel | null;
   /** Reads a text file of the host that libvirt runs on (its boot id, switches of its kernel); null where that cannot be done. */
   readHostFile: ((path: string) => Promise<string>) | null;
   log: Logger;
@@ -62,6 +72,7 @@ export class LibvirtDriver implements InstanceDriver {
   readonly storage: LibvirtStorage;
   readonly snapshots: DomainSnapshots;
   readonly migrations: LibvirtMigrations | null;
+  readonly devices: LibvirtDevices;
   readonly #client: LibvirtClient;
   readonly #follower: DomainFollower;
   readonly #index: DomainIndex;
@@ -80,7 +91,7 @@ export class LibvirtDriver implements InstanceDriver {
     const groups = new SecurityGroups({ client, groups: securityGroups, readHostFile });
     const warn = (message: string) => (error: unknown) => log.warn({ err: error }, message);
     this.#probe = new HostProbe({ client, log, storage, cache: probeCache, readHostFile });
-    this.#control = new DomainControl({ client, networks, beforeBoot: (...which) => this.storage.checkBeforeStart(...which) });
+    this.#control = new DomainControl({ client, networks, beforeBoot: (...which) => this.#beforeBoot(...which) });
     this.#follower = new DomainFollower({
       client,
       log,
@@ -96,7 +107,9 @@ export class LibvirtDriver implements InstanceDriver {
     this.#index = this.#follower.index;
     this.snapshots = new DomainSnapshots({ client, index: this.#index, log });
     this.consoles = new LibvirtConsoles(client, this.#index);
-    const paths = { roots: poolRoots, isLocal: readHostFile !== null };
+    const users = (signal: AbortSignal) => this.deviceUsers(signal);
+    this.devices = new LibvirtDevices({ client, index: this.#index, host: options.host, users, log });
+    const paths = { roots: poolRoots, isLocal: options.isLocal };
     this.storage = new LibvirtStorage({ client, log, paths, storage, index: this.#index, networks, securityGroups: groups });
     this.#maker = new InstanceMaker({
       client,
@@ -107,10 +120,11 @@ export class LibvirtDriver implements InstanceDriver {
       networks,
       securityGroups: groups,
       devices: this.storage,
+      hostDevices: this.devices,
       abilities: (signal) => this.#probe.abilities(signal),
     });
     // The sockets of a migration are libvirt's host's.
-    const canMove = migrationDirectory !== null && readHostFile !== null;
+    const canMove = migrationDirectory !== null && options.isLocal;
     this.migrations = !canMove
       ? null
       : new LibvirtMigrations({
@@ -226,11 +240,26 @@ export class LibvirtDriver implements InstanceDriver {
     return await readSamples(this.#client, doms, signal);
   }
 
+  async deviceUsers(signal: AbortSignal): Promise<DeviceUsers> {
+    this.#checkConnected();
+    return await readDeviceUsers(this.#client, this.#index, signal);
+  }
+
+  async libvirtFacts(signal: AbortSignal): Promise<LibvirtFacts> {
+    this.#checkConnected();
+    return await readLibvirtFacts(this.#client, (each) => this.#probe.abilities(each), signal);
+  }
+
   async close(): Promise<void> {
     this.consoles.close();
     await this.migrations?.close();
     await Promise.all([this.#follower.close(), this.#probe.close(), this.storage.close()]);
     await this.#onClosed?.();
+  }
+
+  async #beforeBoot(domain: Domain, signal: AbortSignal): Promise<void> {
+    await this.storage.checkBeforeStart(domain, signal);
+    await this.devices.prepareBoot(domain, signal);
   }
 
   async #existing(ref: Ref, signal: AbortSignal): Promise<Domain> {

@@ -40,7 +40,12 @@ export class SourceDescription {
     const { probes } = this.#options;
     const { xml } = await attempt("read the domain", () => this.#client.call("domainGetXmlDesc", { dom }, { signal }));
     const guest = readGuest(xml, plan.instanceId);
-    const failed = [...stateChecks(domain), ...guestChecks(guest), ...(await this.#snapshotChecks(domain, signal))];
+    const failed = [
+      ...stateChecks(domain),
+      ...deviceChecks(domain),
+      ...guestChecks(guest),
+      ...(await this.#snapshotChecks(domain, signal)),
+    ];
     // One that does not run has sizes and processors that cannot be asked.
     if (failed.length > 0) return { description: "", probeName: "", failed };
     const description = await this.#describe(plan, domain, guest, xml, signal);
@@ -124,6 +129,13 @@ export function failedCheck(name: string, message: string): MigrationCheck {
 function stateChecks({ state }: Domain): MigrationCheck[] {
   if (DOMAIN_STATES[state] === "RUNNING") return [];
   return [failedCheck("State", "Only a guest that runs can be moved: start or resume it first.")];
+}
+
+/** Also those that are not plugged in now. */
+function deviceChecks({ facts }: Domain): MigrationCheck[] {
+  const given = facts.deviceNotes.map((note) => (note.kind === "pci" ? note.address : `USB ${note.port}`));
+  if (given.length === 0) return [];
+  return [failedCheck("DeviceAttached", `The guest has devices of this host: ${given.join(", ")}. Detach them first.`)];
 }
 
 function guestChecks({ bound, unmovable }: Guest): MigrationCheck[] {

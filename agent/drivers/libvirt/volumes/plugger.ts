@@ -10,6 +10,7 @@ import { isActive } from "../domain-state.ts";
 import { attempt, driverError } from "../driver-errors.ts";
 import type { Networks } from "../networks.ts";
 import { buildXml, type XmlTree } from "../xml.ts";
+import { detachLive } from "./detach-live.ts";
 import {
   diskAlias,
   diskElement,
@@ -26,7 +27,6 @@ import { checkSerials, type WantedExtras } from "./extras-check.ts";
 import { isLost, type LostDevice, removeLost } from "./lost-devices.ts";
 import { type DeviceKind, nextPlace } from "./pci-places.ts";
 import { isNothing, type PlugPlan, planPlug } from "./plug-plan.ts";
-import { awaitRemoval } from "./removal-wait.ts";
 
 export interface PluggerOptions {
   client: LibvirtClient;
@@ -41,10 +41,6 @@ interface Views {
   config: PresentDevices;
   live: PresentDevices | null;
 }
-
-const REMOVAL_MS = 30_000;
-/** libvirt waits for the guest for some seconds by itself. */
-const DETACH_MS = 30_000;
 
 /** Makes the extra devices of a domain what they are to be. Each step may be repeated after a crash. */
 export class Plugger {
@@ -91,7 +87,7 @@ export class Plugger {
         signal,
       );
     // The guest first: what it does not let go of stays in the definition, too.
-    for (const alias of plans.live?.detach ?? []) await this.#detachLive(domain, alias, signal);
+    for (const alias of plans.live?.detach ?? []) await detachLive(this.#client, domain.dom, alias, signal, this.#options.removalMs);
     for (const alias of plans.config.detach) await this.#detach(domain, alias, AFFECT.CONFIG, signal);
     await this.#attachAll(domain, plans.config, plans.live, signal);
     const kept = new Set(wanted.interfaces.filter(({ network }) => (network?.securityGroups.length ?? 0) > 0).map(({ name }) => name));
@@ -153,40 +149,12 @@ export class Plugger {
     }
   }
 
-  /** FAILED_PRECONDITION DeviceBusy where the guest does not let go of it in time. */
-  async #detachLive(domain: Domain, alias: string, signal: AbortSignal): Promise<void> {
-    const { dom } = domain;
-    using removal = awaitRemoval(this.#client, dom.uuid, alias);
-    try {
-      await this.#client.call("domainDetachDeviceAlias", { dom, alias, flags: AFFECT.LIVE }, { signal, timeoutMs: DETACH_MS });
-    } catch (error) {
-      if (!(error instanceof LibvirtError)) throw driverError(error, `detach ${alias}`);
-      if (!(await this.#hasLive(domain, alias, signal))) return;
-      // It was asked for before, and the guest has not answered yet.
-      if (!/in the process of unplug/i.test(error.message)) {
-        throw /rejected by the guest/i.test(error.message) ? deviceBusy(alias, "refused to") : driverError(error, `detach ${alias}`);
-      }
-    }
-    // libvirt itself waits a little; mostly it is gone by now.
-    if (!(await this.#hasLive(domain, alias, signal))) return;
-    const { removalMs = REMOVAL_MS } = this.#options;
-    const told = await removal.within(removalMs, signal);
-    if (told === "removed" || !(await this.#hasLive(domain, alias, signal))) return;
-    throw deviceBusy(alias, told === "refused" ? "refused to" : "did not");
-  }
-
   async #detach({ dom }: Domain, alias: string, flags: number, signal: AbortSignal): Promise<void> {
     try {
       await this.#client.call("domainDetachDeviceAlias", { dom, alias, flags }, { signal });
     } catch (error) {
       if (!LibvirtError.isCode(error, "DEVICE_MISSING")) throw driverError(error, `detach ${alias}`);
     }
-  }
-
-  async #hasLive({ dom }: Domain, alias: string, signal: AbortSignal): Promise<boolean> {
-    const { xml } = await attempt("read the domain", () => this.#client.call("domainGetXmlDesc", { dom }, { signal }));
-    const { detach } = planPlug(readDevices(xml), { disks: [], interfaces: [] });
-    return detach.includes(alias);
   }
 
   async #told(domain: Domain, { volumes, interfaces }: WantedExtras, signal: AbortSignal): Promise<PluggedDevice[]> {
@@ -228,11 +196,4 @@ function attachError(error: unknown, task: string): FleetError {
     return precondition("NoFreeSlot", message);
   }
   return refused;
-}
-
-function deviceBusy(alias: string, how: string): FleetError {
-  const name = alias.replace(/^ua-[a-z]+-/, "");
-  return precondition("DeviceBusy", `The guest ${how} let go of ${name} in time: unmount it there, and see that the guest runs.`, {
-    device: name,
-  });
 }
