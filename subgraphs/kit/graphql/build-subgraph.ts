@@ -58,7 +58,7 @@ export function buildSubgraph<C extends SubgraphContext = SubgraphContext>(optio
     validate: false,
     skipCheck: true,
   });
-  const types = printSchemaWithDirectives(withoutEmptyQuery(plain));
+  const types = printTypes(withoutEmptyQuery(plain));
   const sdl = `${header(types)}\n\n${types}\n`;
   const resolvers = createResolversMap(plain) as Record<string, Record<string, unknown>>;
   for (const [name, resolve] of Object.entries(options.references ?? {})) {
@@ -73,6 +73,12 @@ export function buildSubgraph<C extends SubgraphContext = SubgraphContext>(optio
 function withoutEmptyQuery(schema: GraphQLSchema): GraphQLSchema {
   if (Object.keys(schema.getQueryType()?.getFields() ?? {}).length > 0) return schema;
   return new GraphQLSchema({ ...schema.toConfig(), query: null, types: schema.toConfig().types.filter(({ name }) => name !== "Query") });
+}
+
+/** Where there are no queries, without the `schema` block, to which federation's own would not be added; the other roots have their usual names. */
+function printTypes(schema: GraphQLSchema): string {
+  const types = printSchemaWithDirectives(schema);
+  return schema.getQueryType() ? types : types.replace(/^schema \{[^}]*\}\s*/m, "");
 }
 
 /** Imports only what is used: composition hints at the rest. */
