@@ -19,6 +19,8 @@ import { NodeLiveness } from "./entities/node-liveness.ts";
 import { ResourcesColumns } from "./entities/resources-columns.ts";
 import { clusterService } from "./grpc/cluster-service.ts";
 import { enrollmentService } from "./grpc/enrollment-service.ts";
+import { AddBridged20261212 } from "./migrations/add-bridged.ts";
+import { AddMaintenance20261207 } from "./migrations/add-maintenance.ts";
 import { CreateNodes20261120 } from "./migrations/create-nodes.ts";
 import { type ClustersContext, clustersContext } from "./resolvers/clusters-context.ts";
 import { clustersSchema } from "./schema.ts";
@@ -127,7 +129,7 @@ export async function issueJoinToken(
 /** The database with its migrations run. */
 export function openClustersStore(url: string, log: Logger): Promise<Store> {
   const entities = [Node, ResourcesColumns, NodeLiveness, NodeCommand, JoinToken, Agent];
-  return openStore({ name: NAME, url, entities, migrations: [CreateNodes20261120], log });
+  return openStore({ name: NAME, url, entities, migrations: [CreateNodes20261120, AddMaintenance20261207, AddBridged20261212], log });
 }
 
 /** Counted when the metrics are read. */

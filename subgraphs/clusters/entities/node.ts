@@ -47,6 +47,12 @@ export class Node implements NodeState {
   maintenance!: boolean;
 
   @Property({ type: "string", nullable: true })
+  maintenanceReason!: string | null;
+
+  @Property({ type: "datetime", nullable: true })
+  maintenanceSince!: Date | null;
+
+  @Property({ type: "string", nullable: true })
   region!: string | null;
 
   @Property({ type: "string", nullable: true })
@@ -75,6 +81,10 @@ export class Node implements NodeState {
 
   @Property({ type: "string", nullable: true })
   uri!: string | null;
+
+  /** Added by URI: the agent of another machine stands for it. */
+  @Property({ type: "boolean" })
+  bridged!: boolean;
 
   @Property({ type: "boolean" })
   simulated!: boolean;

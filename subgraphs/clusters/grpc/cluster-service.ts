@@ -81,6 +81,14 @@ export function clusterService(
     },
     updateNode: (request, { fleet }) =>
       withMessageFields(async () => nodeToMessage(await services.changes.update(fleet, request.nodeId, patchOf(request)))),
+    setMaintenance: (request, { fleet }) =>
+      withMessageFields(async () =>
+        nodeToMessage(await services.changes.setMaintenance(fleet, request.nodeId, request.maintenance, textOrNull(request.reason))),
+      ),
+    assignNode: (request, { fleet }) =>
+      withMessageFields(async () =>
+        nodeToMessage(await services.changes.assign(fleet, request.nodeId, request.agentId, textOrNull(request.uri))),
+      ),
     admitNode: (request, { fleet }) =>
       withMessageFields(async () => nodeToMessage(await services.registration.admit(fleet, request.nodeId))),
   });

@@ -78,6 +78,8 @@ export function nodeToMessage(node: NodeView): ProtoNode {
     uri: node.uri ?? "",
     deregistered: node.deregistered,
     updatedAt: new Date(node.updatedAt),
+    maintenanceReason: node.maintenanceReason ?? "",
+    maintenanceSince: node.maintenanceSince === null ? undefined : new Date(node.maintenanceSince),
   };
 }
 

@@ -1,5 +1,6 @@
 import { registerEnumType } from "type-graphql";
 import { enumOf } from "../../kit/graphql/enum-of.ts";
+import { CONNECTION_STATES } from "../services/node-connection.ts";
 import { type CommandType, NODE_AVAILABILITIES, NODE_KINDS, NODE_ROLES, NODE_STATUSES } from "../services/node-types.ts";
 
 export const NodeRoleEnum = enumOf(NODE_ROLES);
@@ -36,6 +37,19 @@ registerEnumType(NodeAvailabilityEnum, {
     ONLINE: { description: "READY and not in maintenance." },
     OFFLINE: { description: "Any other status, not in maintenance." },
     MAINTENANCE: { description: "In maintenance, whatever its status." },
+  },
+});
+
+export const HostConnectionStateEnum = enumOf(CONNECTION_STATES);
+registerEnumType(HostConnectionStateEnum, {
+  name: "HostConnectionState",
+  description: "How the control plane is connected with a host.",
+  valuesConfig: {
+    CONNECTED: { description: "Its agent reports it, or the agent that stands for it does and reaches it." },
+    HOST_UNREACHABLE: { description: "The agent that stands for it reports, and does not reach it." },
+    AGENT_LOST: { description: "Its agent, or the one that stands for it, has not been heard of for longer than its lease." },
+    NEVER_CONNECTED: { description: "No heartbeat came yet." },
+    NO_AGENT: { description: "It was registered by hand, and no agent reports it." },
   },
 });
 

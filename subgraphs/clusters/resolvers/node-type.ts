@@ -3,8 +3,9 @@ import { connectionType } from "../../kit/graphql/connection.ts";
 import { toKeyValues } from "../../kit/graphql/key-values.ts";
 import { DateTime, Int64 } from "../../kit/graphql/scalars.ts";
 import { KeyValue, WatchEventFields } from "../../kit/graphql/shared-types.ts";
+import { type ConnectionState, nodeConnection } from "../services/node-connection.ts";
 import type { NodeAvailability, NodeKind, NodeRole, NodeStatus, NodeView } from "../services/node-types.ts";
-import { NodeAvailabilityEnum, NodeKindEnum, NodeRoleEnum, NodeStatusEnum } from "./enums.ts";
+import { HostConnectionStateEnum, NodeAvailabilityEnum, NodeKindEnum, NodeRoleEnum, NodeStatusEnum } from "./enums.ts";
 
 @ObjectType("Resources", { description: "What a node has, may hand out, or has handed out.", simpleResolvers: true })
 export class ResourcesType {
@@ -39,6 +40,25 @@ export class NodeConditionType {
   lastTransitionTime!: string;
 }
 
+@ObjectType("HostConnection", { description: "How the control plane is connected with a host.", simpleResolvers: true })
+export class HostConnectionType {
+  @Field(() => HostConnectionStateEnum)
+  state!: ConnectionState;
+
+  @Field(() => DateTime, {
+    nullable: true,
+    description:
+      "When the host itself was last heard of, by the control plane's clock; null before the first time. Of a host that is not reached: when that began.",
+  })
+  lastContactAt!: string | null;
+
+  @Field(() => String, { nullable: true, description: "Why it is not connected, in a sentence; null while it is." })
+  lastError!: string | null;
+
+  @Field(() => Boolean, { description: "Added by URI: the agent of another machine stands for it." })
+  bridged!: boolean;
+}
+
 @ObjectType("Node", { description: "A host of the fleet. (Not Relay's interface.)", simpleResolvers: true })
 @Directive('@key(fields: "id")')
 export class NodeType {
@@ -68,6 +88,15 @@ export class NodeType {
 
   @Field(() => Boolean, { description: "The operator's intent: no new instances here." })
   maintenance!: boolean;
+
+  @Field(() => String, { nullable: true, description: "Why it is in maintenance, as whoever began it said; null where nothing was said." })
+  maintenanceReason!: string | null;
+
+  @Field(() => DateTime, { nullable: true, description: "Since when it is in maintenance; null while it is not." })
+  maintenanceSince!: string | null;
+
+  @Field(() => HostConnectionType)
+  connection!: HostConnectionType;
 
   @Field(() => String, { nullable: true })
   region!: string | null;
@@ -173,5 +202,5 @@ export class ClusterInfoType {
 
 /** A node as GraphQL shows it: maps as lists. */
 export function toNodeType(node: NodeView): NodeType {
-  return { ...node, labels: toKeyValues(node.labels), annotations: toKeyValues(node.annotations) };
+  return { ...node, labels: toKeyValues(node.labels), annotations: toKeyValues(node.annotations), connection: nodeConnection(node) };
 }

@@ -58,6 +58,8 @@ export interface RawRegistration {
   simulated?: boolean | null;
   nodeId?: string | null;
   clientRequestId?: string | null;
+  uri?: string | null;
+  agentId?: string | null;
 }
 
 export interface RawHeartbeat {
@@ -72,6 +74,8 @@ export interface RawHeartbeat {
 export type RawNodeFilter = { [K in Exclude<keyof NodeFilter, "deregistered">]?: string | null } & { deregistered?: boolean | null };
 
 const MAX_INT32 = 2_147_483_647;
+/** Characters. */
+export const MAX_URI = 1000;
 const MAX_LABEL_BYTES = 16_384;
 const MAX_ANNOTATION_BYTES = 65_536;
 
@@ -95,6 +99,8 @@ export function checkRegistration(raw: RawRegistration): Registration {
     simulated: raw.simulated ?? false,
     nodeId: checkName("nodeId", raw.nodeId),
     clientRequestId: checkName("clientRequestId", raw.clientRequestId),
+    uri: raw.uri ? checkText("uri", raw.uri, MAX_URI) : null,
+    agentId: checkName("agentId", raw.agentId),
   };
 }
 

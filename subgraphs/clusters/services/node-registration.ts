@@ -103,8 +103,10 @@ async function secondLook<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-function holderOf(identity: Identity): Holder {
-  return identity.kind === "agent" ? identity.agentId : null;
+/** Who is to report it. Only the control plane names another than itself: the agent that bridges a host. */
+function holderOf(identity: Identity, registration: Registration): Holder {
+  if (identity.kind === "agent") return identity.agentId;
+  return identity.kind === "control" ? registration.agentId : null;
 }
 
 async function lookUp(nodes: NodeTransaction, requests: readonly Request[]): Promise<RegistrationRoster> {
@@ -115,11 +117,14 @@ async function lookUp(nodes: NodeTransaction, requests: readonly Request[]): Pro
   if (ids.length > 0) where.push({ id: { $in: ids } });
   if (requestIds.length > 0) where.push({ clientRequestId: { $in: requestIds } });
   const locked = await nodes.lock({ $or: where });
-  return new RegistrationRoster(locked, await findBarred(nodes.em, given(requests.map(({ identity }) => holderOf(identity)))));
+  return new RegistrationRoster(
+    locked,
+    await findBarred(nodes.em, given(requests.map(({ identity, registration }) => holderOf(identity, registration)))),
+  );
 }
 
 function registerOne(nodes: NodeTransaction, roster: RegistrationRoster, identity: Identity, registration: Registration): NodeView {
-  const holder = holderOf(identity);
+  const holder = holderOf(identity, registration);
   const repeated = roster.byRequest(registration.clientRequestId, holder);
   if (repeated) return nodes.view(checkRepeated(repeated, registration));
   const known = findKnown(roster, identity, registration);
@@ -132,7 +137,7 @@ function registerOne(nodes: NodeTransaction, roster: RegistrationRoster, identit
   }
   const barredBy = roster.barredBy(holder);
   if (barredBy !== null) throw nodeDeregistered(barredBy);
-  const node = newNode(nodes.em, registration, holder);
+  const node = newNode(nodes.em, registration, holder, identity.kind === "control");
   roster.add(node);
   return nodes.create(node);
 }
@@ -146,8 +151,9 @@ function checkRepeated(node: Node, { hostname }: Registration): Node {
 }
 
 /** The node that this registration is about; null for a new one. */
-function findKnown(roster: RegistrationRoster, identity: Identity, { nodeId, hostname }: Registration): Node | null {
-  const holder = holderOf(identity);
+function findKnown(roster: RegistrationRoster, identity: Identity, registration: Registration): Node | null {
+  const { nodeId, hostname } = registration;
+  const holder = holderOf(identity, registration);
   const namesake = roster.inService(hostname);
   const named = roster.byId(nodeId);
   if (named) {
@@ -160,7 +166,9 @@ function findKnown(roster: RegistrationRoster, identity: Identity, { nodeId, hos
     if (namesake && namesake !== named && named.deregisteredAt === null) throw hostnameTaken(hostname);
     return named;
   }
-  if (namesake && namesake.agentId !== holder) throw hostnameTaken(hostname);
+  // What the control plane adds by URI is always new; and an agent's own machine is never the host that it stands for.
+  if (namesake && (identity.kind === "control" || namesake.agentId !== holder || namesake.bridged)) throw hostnameTaken(hostname);
+  if (identity.kind === "control") return null;
   return namesake ?? roster.deregistered(hostname, holder);
 }
 

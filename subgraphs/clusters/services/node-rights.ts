@@ -6,6 +6,12 @@ export function requireAgentOrAdmin(identity: Identity | null): asserts identity
   if (identity?.kind !== "agent") requireRole(identity, "admin");
 }
 
+/** For what parts of the control plane tell each other. */
+export function requireControlPlane(identity: Identity | null): void {
+  if (identity === null) throw new FleetError("UNAUTHENTICATED", "Only the control plane calls this, by its certificate.");
+  if (identity.kind !== "control") throw new FleetError("FORBIDDEN", "Only the control plane calls this.");
+}
+
 /** The node's own certificate, or admin. An agent may touch only nodes that carry its identity. */
 export function requireOwnNode(identity: Identity | null, node: { id: string; agentId: string | null }): void {
   requireAgentOrAdmin(identity);

@@ -128,6 +128,15 @@ export function applyLeaseExpiry(state: NodeState, leaseTtlSeconds: number, now:
   state.conditions = mergeConditions(state.conditions, [ready], now);
 }
 
+/** Another agent is to report it: what the former one vouched for is over. */
+export function applyReassignment(state: NodeState, now: Date): void {
+  state.status = "UNKNOWN";
+  state.lease = "expired";
+  state.leaseExpiredAt = now;
+  const ready = readyFromStatus("UNKNOWN", LEASE_EXPIRED, "The node was given to another agent, which has not reported yet.");
+  state.conditions = mergeConditions(state.conditions, [ready], now);
+}
+
 /** Taken out of service: nothing vouches for it any more. */
 export function applyDeregistration(state: NodeState, now: Date): void {
   resetState(state);

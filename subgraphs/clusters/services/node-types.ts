@@ -62,6 +62,10 @@ export interface Registration {
   simulated: boolean;
   nodeId: string | null;
   clientRequestId: string | null;
+  /** Of a node that is added by its libvirt URI; null: nothing was said. */
+  uri: string | null;
+  /** The agent that is to report it; null: the caller. */
+  agentId: string | null;
 }
 
 export interface Heartbeat {
@@ -105,9 +109,13 @@ export type NodeView = {
   port: number | null;
   role: NodeRole | null;
   status: NodeStatus;
+  /** Whether somebody vouches for it: none before the first heartbeat, expired when nothing was heard for the lease's time. */
+  lease: "none" | "running" | "expired";
   kind: NodeKind;
   availability: NodeAvailability;
   maintenance: boolean;
+  maintenanceReason: string | null;
+  maintenanceSince: string | null;
   region: string | null;
   zone: string | null;
   capacity: Resources | null;
@@ -118,6 +126,8 @@ export type NodeView = {
   labels: StringMap;
   annotations: StringMap;
   uri: string | null;
+  /** Added by URI: the agent of another machine stands for it. */
+  bridged: boolean;
   simulated: boolean;
   deregistered: boolean;
   agentId: string | null;

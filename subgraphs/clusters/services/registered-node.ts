@@ -4,7 +4,7 @@ import { Node } from "../entities/node.ts";
 import type { Registration, StringMap } from "./node-types.ts";
 
 /** A node that was never here before. */
-export function newNode(em: EntityManager, registration: Registration, agentId: string | null): Node {
+export function newNode(em: EntityManager, registration: Registration, agentId: string | null, bridged: boolean): Node {
   const now = new Date();
   const node = em.create(Node, {
     id: newId("node"),
@@ -19,6 +19,8 @@ export function newNode(em: EntityManager, registration: Registration, agentId: 
     lease: "none",
     leaseExpiredAt: null,
     maintenance: false,
+    maintenanceReason: null,
+    maintenanceSince: null,
     region: null,
     zone: null,
     capacity: registration.capacity,
@@ -29,6 +31,7 @@ export function newNode(em: EntityManager, registration: Registration, agentId: 
     annotations: {},
     registered: null,
     uri: null,
+    bridged,
     simulated: registration.simulated,
     agentId,
     clientRequestId: registration.clientRequestId,
@@ -47,6 +50,7 @@ export function describeNode(node: Node, registration: Registration): void {
   if (JSON.stringify(node.capacity) !== JSON.stringify(capacity)) node.capacity = capacity;
   const before = node.registered;
   const { region, zone, labels, annotations } = registration;
+  if (registration.uri !== null) node.uri = registration.uri;
   if (region !== (before?.region ?? null)) node.region = region;
   if (zone !== (before?.zone ?? null)) node.zone = zone;
   if (labels !== null && !sameMap(labels, before?.labels)) node.labels = labels;

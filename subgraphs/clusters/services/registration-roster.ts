@@ -60,13 +60,13 @@ function requestKey(clientRequestId: string, holder: Holder): string {
   return JSON.stringify([clientRequestId, holder]);
 }
 
-/** Of these agents, those that have deregistered nodes and no others, with one of them. */
+/** Of these agents, those that have deregistered nodes of their own and no others, with one of them. Hosts that they stand for do not count. */
 export async function findBarred(em: EntityManager, agentIds: readonly string[]): Promise<Map<string, string>> {
   if (agentIds.length === 0) return new Map();
   const rows = await em.execute<Array<{ agent_id: string; node_id: string }>>(
     `select agent_id, min(id) as node_id from node where agent_id in (${agentIds.map(() => "?").join(", ")})
-     group by agent_id having count(*) = count(deregistered_at)`,
-    [...agentIds],
+     and bridged = ? group by agent_id having count(*) = count(deregistered_at)`,
+    [...agentIds, false],
   );
   return new Map(rows.map((row) => [row.agent_id, row.node_id]));
 }
