@@ -13,6 +13,8 @@ export interface ComputeConfig {
   /** How often a node's own figure is compared with the reservations, and for how long both must have stood apart to be told. */
   driftCheckMs: number;
   driftAfterMs: number;
+  /** Before a migration that failed is tried again for an operation on its node. */
+  evacuationPauseMs: number;
   /** Of readings from agents. */
   agentCalls: Partial<AgentCallLimits>;
   /** The shortest interval of `instanceStats`: its seconds are counted in these. */
@@ -63,6 +65,7 @@ export const DEFAULT_COMPUTE_CONFIG: ComputeConfig = {
   housekeepingMs: 60_000,
   driftCheckMs: 15_000,
   driftAfterMs: 60_000,
+  evacuationPauseMs: 5_000,
   agentCalls: {},
   sampleTickMs: 1_000,
 };

@@ -13,6 +13,7 @@ import type { Retention } from "../kit/events/retention.ts";
 import { createSubgraphHandler, type StoppableHandler } from "../kit/graphql/handler.ts";
 import { openStore, type Store } from "../kit/store/orm.ts";
 import { type ComputeConfig, DEFAULT_COMPUTE_CONFIG } from "./config.ts";
+import { EvacuatedInstance } from "./entities/evacuated-instance.ts";
 import { FormerPlacement } from "./entities/former-placement.ts";
 import { Instance } from "./entities/instance.ts";
 import { InstanceLabel } from "./entities/instance-label.ts";
@@ -22,8 +23,11 @@ import { NodeReservation } from "./entities/node-reservation.ts";
 import { RegistryCredential } from "./entities/registry-credential.ts";
 import { Task } from "./entities/task.ts";
 import { computeService } from "./grpc/compute-service.ts";
+import { evacuationService } from "./grpc/evacuation-service.ts";
 import { imageCredentialService } from "./grpc/image-credential-service.ts";
 import { instanceReportService } from "./grpc/instance-report-service.ts";
+import { AddReportingAgent20261208 } from "./migrations/add-reporting-agent.ts";
+import { CreateEvacuations20261212 } from "./migrations/create-evacuations.ts";
 import { CreateInstances20261128 } from "./migrations/create-instances.ts";
 import { CreateMoves20261206 } from "./migrations/create-moves.ts";
 import { CreateRegistryCredentials20261206 } from "./migrations/create-registry-credentials.ts";
@@ -105,7 +109,13 @@ export async function startComputeSubgraph(options: ComputeOptions): Promise<Com
     sdl,
     services,
     grpcServices: () => [computeService(services)],
-    agentServices: () => [instanceReportService(services.reports), imageCredentialService(services.images.credentials)],
+    agentServices: () => [
+      instanceReportService(services.reports),
+      imageCredentialService(services.images.credentials),
+      evacuationService(services.evacuations),
+      // For the control plane's other parts.
+      computeService(services),
+    ],
     ready: async () => directory.synced && (await store.isReachable()),
     renewConnections: () => pool.renew(),
     async stop(graceMs = 5_000) {
@@ -127,8 +137,25 @@ export function computeSdl(): string {
 
 /** The database with its migrations run. */
 export function openComputeStore(url: string, log: Logger): Promise<Store> {
-  const entities = [Instance, InstanceLabel, NodeReservation, NodeReport, Task, InstanceMove, FormerPlacement, RegistryCredential];
-  const migrations = [CreateInstances20261128, CreateTasks20261205, CreateMoves20261206, CreateRegistryCredentials20261206];
+  const entities = [
+    Instance,
+    InstanceLabel,
+    NodeReservation,
+    NodeReport,
+    Task,
+    InstanceMove,
+    FormerPlacement,
+    RegistryCredential,
+    EvacuatedInstance,
+  ];
+  const migrations = [
+    CreateInstances20261128,
+    CreateTasks20261205,
+    CreateMoves20261206,
+    CreateRegistryCredentials20261206,
+    CreateEvacuations20261212,
+    AddReportingAgent20261208,
+  ];
   return openStore({ name: NAME, url, entities, migrations, log });
 }
 

@@ -9,6 +9,10 @@ export class NodeReport {
   @PrimaryKey({ type: "string" })
   nodeId!: string;
 
+  /** Whose reports are counted; null: nobody's yet. */
+  @Property({ type: "string", nullable: true })
+  agentId!: string | null;
+
   /** Of the last report that was taken. */
   @Property({ type: new BigIntType("number") })
   session!: number;

@@ -5,6 +5,7 @@ import type { RequestContext } from "../../../platform/request-context.ts";
 import { type ApplyInstanceRequest, InstanceAgentServiceDefinition } from "../../../schema/generated/proto/hypervisor/v1/instances.ts";
 import type { AgentDirectory } from "../../kit/agents/agent-directory.ts";
 import { callTarget, type NodeRecord } from "../../kit/agents/node-record.ts";
+import { periodically } from "../../kit/periodic.ts";
 import { Semaphore } from "../../kit/semaphore.ts";
 import type { DispatchConfig } from "../config.ts";
 import type { Instance } from "../entities/instance.ts";
@@ -12,7 +13,6 @@ import { applyMessage, type Leftover, removalMessage } from "./apply-message.ts"
 import { DispatchStore, type Sent } from "./dispatch-store.ts";
 import type { InstanceWriter } from "./instance-writer.ts";
 import { NodeQueue, type Told } from "./node-queue.ts";
-import { periodically } from "./periodic.ts";
 
 export interface DispatcherParts {
   /** The control plane itself; its signal ends what runs in the background. */

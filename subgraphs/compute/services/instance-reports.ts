@@ -43,10 +43,10 @@ export class InstanceReports {
    * whose the node is.
    */
   async report(ctx: RequestContext, raw: ReportInstancesRequest): Promise<boolean> {
-    requireAgent(ctx.identity);
+    const { agentId } = requireAgent(ctx.identity);
     const report = checkReport(raw);
     await requireOwnNode(this.#parts.directory, ctx, report.nodeId);
-    const { fullWanted, leftovers } = await this.#parts.writer.transaction((instances) => this.#take(instances, report));
+    const { fullWanted, leftovers } = await this.#parts.writer.transaction((instances) => this.#take(instances, report, agentId));
     for (const leftover of leftovers) {
       this.#parts.log.warn(leftover, "a host has something of an instance that is deleted or was placed anew: it is removed");
       this.#parts.onLeftover(leftover);
@@ -54,16 +54,18 @@ export class InstanceReports {
     return fullWanted;
   }
 
-  async #take(instances: InstanceTransaction, report: Report): Promise<Taken> {
+  async #take(instances: InstanceTransaction, report: Report, agentId: string): Promise<Taken> {
     const progress = await lockProgress(instances, report.nodeId);
-    const { session, sequence } = progress;
+    // Sessions are numbers of one agent: another one that the host was given to begins anew, whatever its clock says.
+    const isSame = progress.agentId === agentId || progress.agentId === null;
+    const { session, sequence } = isSame ? progress : NO_REPORT;
     const isOld = report.session < session || (report.session === session && report.sequence <= sequence);
     if (isOld) return { fullWanted: progress.fullAt === null, leftovers: [] };
     // Reports between the two were not taken, or this database has forgotten them.
     const hasGap = report.session !== session || report.sequence > sequence + 1;
     const leftovers = await this.#takeSeen(instances, report);
     const now = new Date();
-    Object.assign(progress, { session: report.session, sequence: report.sequence, reportedAt: now });
+    Object.assign(progress, { agentId, session: report.session, sequence: report.sequence, reportedAt: now });
     if (report.full) Object.assign(progress, { fullAt: now, typeSupport: report.typeSupport });
     else if (hasGap) progress.fullAt = null;
     return { fullWanted: progress.fullAt === null, leftovers };
@@ -135,6 +137,8 @@ async function takeOwn(instances: InstanceTransaction, instance: Instance, { obs
 function noteRolledBack(instance: Instance, { observation: { generation, revision } }: Seen): void {
   if (generation === instance.generation && revision < instance.appliedRevision) instance.appliedRevision = revision;
 }
+
+const NO_REPORT = { session: 0, sequence: 0 };
 
 /** The row that orders a node's reports: nobody else takes one of this node until the transaction ends. */
 async function lockProgress({ em }: InstanceTransaction, nodeId: string): Promise<NodeReport> {

@@ -4,8 +4,8 @@ import type { FleetCallOptions, GrpcClient } from "../../../../platform/grpc/cli
 import type { RequestContext } from "../../../../platform/request-context.ts";
 import { ConsoleAgentServiceDefinition, ConsoleKind as ProtoKind } from "../../../../schema/generated/proto/hypervisor/v1/consoles.ts";
 import type { AgentCalls } from "../../../kit/agents/agent-calls.ts";
+import type { AgentCommands } from "../../../kit/agents/agent-commands.ts";
 import { checkId, checkInteger } from "../../../kit/input-checks.ts";
-import type { AgentCommands } from "../agents/agent-commands.ts";
 import type { InstanceQueries } from "../instance-queries.ts";
 import { ConsoleFollower } from "./console-follower.ts";
 import { checkInput, checkSize, writerKey } from "./console-input.ts";

@@ -3,9 +3,9 @@ import { FleetError, invalidArgument, notFound } from "../../../../platform/erro
 import type { RequestContext } from "../../../../platform/request-context.ts";
 import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import { ImageAgentServiceDefinition, type NodeImage } from "../../../../schema/generated/proto/hypervisor/v1/images.ts";
+import type { AgentCommands } from "../../../kit/agents/agent-commands.ts";
 import type { AgentDirectory } from "../../../kit/agents/agent-directory.ts";
 import { Semaphore } from "../../../kit/semaphore.ts";
-import type { AgentCommands } from "../agents/agent-commands.ts";
 import type { FleetView } from "../fleet-view.ts";
 import { checkDeletion, type ImageDeletion, type RawDeletion } from "./image-input.ts";
 import { hostsOf } from "./image-queries.ts";

@@ -1,7 +1,7 @@
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type { SecretKeys } from "../../../../platform/secrets/secret-keys.ts";
 import { ImageAgentServiceDefinition } from "../../../../schema/generated/proto/hypervisor/v1/images.ts";
-import type { AgentCommands } from "../agents/agent-commands.ts";
+import type { AgentCommands } from "../../../kit/agents/agent-commands.ts";
 import type { TaskHandler, TaskRun } from "../tasks/task-types.ts";
 import { type PullInput, toRequest } from "./pull-source.ts";
 

@@ -13,7 +13,7 @@ import {
   type PrepareDestinationRequest,
   type PrepareDestinationResponse,
 } from "../../../../schema/generated/proto/hypervisor/v1/migration.ts";
-import type { AgentCommands } from "../agents/agent-commands.ts";
+import type { AgentCommands } from "../../../kit/agents/agent-commands.ts";
 import type { FleetView } from "../fleet-view.ts";
 import { type SeenSide, sideState } from "./migration-decision.ts";
 import { nodeGone } from "./migration-failures.ts";

@@ -1,6 +1,6 @@
 import type { RequestContext } from "../../../../platform/request-context.ts";
+import type { AgentCommands } from "../../../kit/agents/agent-commands.ts";
 import type { ComputeConfig } from "../../config.ts";
-import type { AgentCommands } from "../agents/agent-commands.ts";
 import type { FleetView } from "../fleet-view.ts";
 import type { InstanceWriter } from "../instance-writer.ts";
 import { TaskStore } from "../tasks/task-store.ts";

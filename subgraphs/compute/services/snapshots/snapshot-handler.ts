@@ -5,7 +5,7 @@ import {
   Quiesce,
   SnapshotAgentServiceDefinition,
 } from "../../../../schema/generated/proto/hypervisor/v1/snapshots.ts";
-import type { AgentCommands } from "../agents/agent-commands.ts";
+import type { AgentCommands } from "../../../kit/agents/agent-commands.ts";
 import type { InstanceQueries } from "../instance-queries.ts";
 import type { InstanceView } from "../instance-types.ts";
 import type { TaskHandler, TaskKind, TaskRun } from "../tasks/task-types.ts";

@@ -1,8 +1,8 @@
 import type { RequestContext } from "../../../../platform/request-context.ts";
 import { StorageAgentServiceDefinition } from "../../../../schema/generated/proto/hypervisor/v1/storage.ts";
+import type { AgentCommands } from "../../../kit/agents/agent-commands.ts";
 import type { Store } from "../../../kit/store/orm.ts";
 import { Instance } from "../../entities/instance.ts";
-import type { AgentCommands } from "../agents/agent-commands.ts";
 import { instanceNotFound } from "../instance-requests.ts";
 import { interfaceToMessage } from "../spec-message.ts";
 import type { TaskHandler, TaskRun } from "../tasks/task-types.ts";
