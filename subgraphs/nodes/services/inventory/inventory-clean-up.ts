@@ -1,8 +1,11 @@
-import type { Logger } from "../../../platform/observability/log.ts";
-import { systemContext } from "../../../platform/request-context.ts";
-import type { AgentDirectory } from "../../kit/agents/agent-directory.ts";
-import type { Store } from "../../kit/store/orm.ts";
-import { NodeInventory } from "../entities/node-inventory.ts";
+import { LockMode } from "@mikro-orm/core";
+import type { Logger } from "../../../../platform/observability/log.ts";
+import { systemContext } from "../../../../platform/request-context.ts";
+import type { AgentDirectory } from "../../../kit/agents/agent-directory.ts";
+import type { Store } from "../../../kit/store/orm.ts";
+import { NodeInventoryPart } from "../../entities/node-inventory-part.ts";
+import { hardwareGone } from "./hardware-changes.ts";
+import { emitHardwareChange } from "./hardware-events.ts";
 
 export interface InventoryCleanUpParts {
   store: Store;
@@ -11,7 +14,7 @@ export interface InventoryCleanUpParts {
   retryMs: number;
 }
 
-/** Inventories that are dropped, or looked at, in one statement. */
+/** Nodes that are looked at in one statement. */
 const BATCH = 500;
 
 /**
@@ -75,7 +78,7 @@ export class InventoryCleanUp {
   async #dropGone(): Promise<void> {
     const batch = [...this.#gone].slice(0, BATCH);
     // A node that was admitted again in the meantime keeps what it reported since.
-    await this.#drop(batch.filter((nodeId) => this.#parts.directory.get(nodeId) === undefined));
+    for (const nodeId of batch) if (this.#parts.directory.get(nodeId) === undefined) await this.#drop(nodeId);
     for (const nodeId of batch) this.#gone.delete(nodeId);
   }
 
@@ -84,21 +87,29 @@ export class InventoryCleanUp {
     const ctx = systemContext("nodes", this.#stopping.signal, log);
     for (let after = ""; !this.#stopping.signal.aborted; ) {
       const rows = await store.read((em) =>
-        em.find(NodeInventory, { nodeId: { $gt: after } }, { fields: ["nodeId"], orderBy: { nodeId: "asc" }, limit: BATCH }),
+        em.execute<Array<{ node_id: string }>>(
+          "select distinct node_id from node_inventory_part where node_id > ? order by node_id limit ?",
+          [after, BATCH],
+        ),
       );
-      for (const { nodeId } of rows) {
+      for (const { node_id: nodeId } of rows) {
         // Only a report that overtook the watch can be of a node that the snapshot does not hold.
         if (directory.get(nodeId) === undefined && (await directory.lookUp(nodeId, ctx)) === null) this.#gone.add(nodeId);
       }
       const last = rows.at(-1);
       if (!last || rows.length < BATCH) return;
-      after = last.nodeId;
+      after = last.node_id;
     }
   }
 
-  async #drop(nodeIds: string[]): Promise<void> {
-    if (nodeIds.length === 0) return;
-    const dropped = await this.#parts.store.transaction(({ em }) => em.nativeDelete(NodeInventory, { nodeId: { $in: nodeIds } }));
-    if (dropped > 0) this.#parts.log.info({ dropped }, "dropped the inventories of deleted nodes");
+  /** One node at a time: each of its devices is told of. */
+  async #drop(nodeId: string): Promise<void> {
+    const dropped = await this.#parts.store.transaction(async ({ em, emit }) => {
+      const rows = await em.find(NodeInventoryPart, { nodeId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+      for (const { part, content } of rows) for (const change of hardwareGone(part, content)) emitHardwareChange(emit, nodeId, change);
+      em.remove(rows);
+      return rows.length;
+    });
+    if (dropped > 0) this.#parts.log.info({ nodeId }, "dropped the inventory of a deleted node");
   }
 }

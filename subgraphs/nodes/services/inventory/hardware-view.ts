@@ -1,21 +1,20 @@
-import type { FleetError } from "../../../platform/errors/fleet-error.ts";
+import type { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type {
+  BoardInfo,
   CpuCache,
-  HardwareInventory,
+  CpuVulnerability,
+  FirmwareInfo,
   HardwareUsage,
   NumaDistance,
   NumaNode,
-} from "../../../schema/generated/proto/hypervisor/v1/agent.ts";
-import { unavailableReason } from "../../kit/agents/node-record.ts";
-import type { UsageOutcome } from "./hardware-reads.ts";
+  SystemInfo,
+} from "../../../../schema/generated/proto/hypervisor/v1/agent.ts";
+import { unavailableReason } from "../../../kit/agents/node-record.ts";
+import type { ContentOf, Stored } from "./inventory-parts.ts";
+import type { Live } from "./live-reads.ts";
+import { knownList, neverReported, type Unavailable } from "./unavailable.ts";
 
-/** A value that is null, and why. `field` is its path below the hardware; a path stands for everything below it. */
-export interface Unavailable {
-  field: string;
-  /** One word in CAPITALS. */
-  reason: string;
-  message: string;
-}
+type Hardware = ContentOf<"HARDWARE">;
 
 export interface CpuView {
   model: string | null;
@@ -28,6 +27,7 @@ export interface CpuView {
   baseMhz: number | null;
   maxMhz: number | null;
   currentMhz: number | null;
+  microcode: string | null;
   caches: CpuCache[] | null;
 }
 
@@ -70,61 +70,68 @@ export interface HardwareView {
   numa: NumaView[] | null;
   hugePages: HugePagesView[] | null;
   virtualization: VirtualizationView;
+  vulnerabilities: CpuVulnerability[] | null;
+  firmware: (Omit<Stored<FirmwareInfo>, "type"> & { type: string | null }) | null;
+  board: Stored<BoardInfo> | null;
+  system: Stored<SystemInfo> | null;
   observedAt: Date | null;
   unavailable: Unavailable[];
 }
 
 export interface HardwareSources {
-  inventory: { hardware: HardwareInventory; observedAt: Date } | null;
+  inventory: { content: Hardware; observedAt: Date } | null;
   /** Why there is no inventory. */
   missing: Unavailable["reason"];
   /** Null where none was asked for. */
-  usage: UsageOutcome | null;
+  usage: Live<HardwareUsage> | null;
   /** The volatile fields that were asked for. */
   volatileFields: readonly string[];
 }
 
-const MISSING_MESSAGES: Record<string, string> = {
-  NOT_REPORTED_YET: "The node's agent has not reported its hardware yet.",
-  SIMULATED: "The node is simulated: it has no hardware.",
-  NO_AGENT: "No agent stands for this node.",
-};
-
 /** The parts of an inventory, for a node that has none. */
-const STATIC_FIELDS = ["cpu", "memory.totalBytes", "memory.swapTotalBytes", "numa", "hugePages", "virtualization"];
+const STATIC_FIELDS = ["cpu", "memory.totalBytes", "memory.swapTotalBytes", "numa", "hugePages", "virtualization"].concat([
+  "vulnerabilities",
+  "firmware",
+  "board",
+  "system",
+]);
 
 /** What is stored and what was read now, as one. Nothing is guessed: what is not known is null and in `unavailable`. */
 export function hardwareView({ inventory, missing, usage: outcome, volatileFields }: HardwareSources): HardwareView {
-  const hardware = inventory?.hardware;
-  const usage = outcome && "usage" in outcome ? outcome.usage : null;
+  const hardware = inventory?.content;
+  const usage = outcome && "value" in outcome ? outcome.value : null;
   return {
     cpu: cpuView(hardware, usage),
     memory: memoryView(hardware, usage),
     numa: knownList(hardware, "numa", hardware?.numa)?.map((node, index) => numaView(hardware, node, index, usage)) ?? null,
     hugePages: hugePagesView(hardware, usage),
     virtualization: virtualizationView(hardware),
+    vulnerabilities: knownList(hardware, "vulnerabilities", hardware?.vulnerabilities),
+    firmware: hardware?.firmware ? { ...hardware.firmware, type: hardware.firmware.type || null } : null,
+    board: hardware?.board ?? null,
+    system: hardware?.system ?? null,
     observedAt: inventory?.observedAt ?? null,
     unavailable: [
-      ...(hardware?.unavailable ?? STATIC_FIELDS.map((field) => ({ field, reason: missing, message: MISSING_MESSAGES[missing] ?? "" }))),
+      ...(hardware?.unavailable ?? neverReported(STATIC_FIELDS, missing)),
       ...(outcome ? usageUnavailable(outcome, volatileFields) : []),
     ],
   };
 }
 
 /** Of the fields that were asked for only: the others are null because nobody wanted them. */
-function usageUnavailable(outcome: UsageOutcome, fields: readonly string[]): Unavailable[] {
+function usageUnavailable(outcome: Live<HardwareUsage>, fields: readonly string[]): Unavailable[] {
   if ("refusal" in outcome) return fields.map((field) => ({ field, ...refusalOf(outcome.refusal) }));
   // The share is ours, made of what the agent could not read.
   const share = fields.includes("memory.usedPercent")
-    ? outcome.usage.unavailable.find(({ field }) => field === "memory.usedBytes")
+    ? outcome.value.unavailable.find(({ field }) => field === "memory.usedBytes")
     : undefined;
   return [
-    ...outcome.usage.unavailable.filter(({ field }) => concerns(field, fields)),
+    ...outcome.value.unavailable.filter(({ field }) => concerns(field, fields)),
     ...(share ? [{ ...share, field: "memory.usedPercent" }] : []),
   ];
 }
 
-function cpuView(hardware: HardwareInventory | undefined, usage: HardwareUsage | null): CpuView {
+function cpuView(hardware: Hardware | undefined, usage: HardwareUsage | null): CpuView {
   const cpu = hardware?.cpu;
   return {
     model: cpu?.model ?? null,
@@ -137,11 +144,12 @@ function cpuView(hardware: HardwareInventory | undefined, usage: HardwareUsage |
     baseMhz: cpu?.baseMhz ?? null,
     maxMhz: cpu?.maxMhz ?? null,
     currentMhz: usage?.currentMhz ?? null,
+    microcode: cpu?.microcode ?? null,
     caches: knownList(hardware, "cpu.caches", cpu?.caches),
   };
 }
 
-function memoryView(hardware: HardwareInventory | undefined, usage: HardwareUsage | null): MemoryView {
+function memoryView(hardware: Hardware | undefined, usage: HardwareUsage | null): MemoryView {
   const availableBytes = usage?.memoryAvailableBytes ?? null;
   const usedBytes = usage?.memoryUsedBytes ?? null;
   // Both of one reading, so that the share is never above 100.
@@ -156,7 +164,7 @@ function memoryView(hardware: HardwareInventory | undefined, usage: HardwareUsag
   };
 }
 
-function numaView(hardware: HardwareInventory | undefined, node: NumaNode, index: number, usage: HardwareUsage | null): NumaView {
+function numaView(hardware: Hardware | undefined, node: Stored<NumaNode>, index: number, usage: HardwareUsage | null): NumaView {
   const cpus = knownList(hardware, `numa[${index}].cpus`, node.cpus);
   return {
     id: node.id,
@@ -169,7 +177,7 @@ function numaView(hardware: HardwareInventory | undefined, node: NumaNode, index
 }
 
 /** By size. What was read now counts more than what is stored: the pools can be resized while the host runs. */
-function hugePagesView(hardware: HardwareInventory | undefined, usage: HardwareUsage | null): HugePagesView[] | null {
+function hugePagesView(hardware: Hardware | undefined, usage: HardwareUsage | null): HugePagesView[] | null {
   if (!hardware && !usage) return null;
   const bySize = new Map<number, HugePagesView>();
   for (const { sizeBytes, total } of hardware?.hugePages ?? []) bySize.set(sizeBytes, { sizeBytes, total, free: null, used: null });
@@ -181,17 +189,7 @@ function hugePagesView(hardware: HardwareInventory | undefined, usage: HardwareU
   );
 }
 
-/** Null for a list that is empty because it could not be read: a message has no other way to say so. */
-function knownList<T>(hardware: HardwareInventory | undefined, path: string, list: T[] | undefined): T[] | null {
-  if (
-    list === undefined ||
-    (list.length === 0 && hardware?.unavailable.some(({ field }) => path === field || path.startsWith(`${field}.`)))
-  )
-    return null;
-  return list;
-}
-
-function virtualizationView(hardware: HardwareInventory | undefined): VirtualizationView {
+function virtualizationView(hardware: Hardware | undefined): VirtualizationView {
   const features = hardware?.virtualization;
   return {
     hardware: features?.hardware ?? null,

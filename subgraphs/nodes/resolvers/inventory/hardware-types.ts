@@ -1,71 +1,10 @@
 import "reflect-metadata";
-import { Field, Float, Int, ObjectType, registerEnumType } from "type-graphql";
-import { DateTime, Int64 } from "../../kit/graphql/scalars.ts";
+import { Field, Float, Int, ObjectType } from "type-graphql";
+import { DateTime, Int64 } from "../../../kit/graphql/scalars.ts";
+import { CpuVulnerabilityObject, NodeCpuObject } from "./cpu-types.ts";
+import { UnavailableValueObject } from "./unavailable-type.ts";
 
 const NOW = "Read from the host for this request.";
-
-export enum CpuCacheType {
-  DATA = "Data",
-  INSTRUCTION = "Instruction",
-  UNIFIED = "Unified",
-}
-
-registerEnumType(CpuCacheType, {
-  name: "CpuCacheType",
-  description: "What a CPU cache holds.",
-  valuesConfig: { UNIFIED: { description: "Data and instructions." } },
-});
-
-@ObjectType("CpuCache", { description: "One kind of cache of a host's CPUs.", simpleResolvers: true })
-export class CpuCacheObject {
-  @Field(() => Int, { description: "1, 2, 3, …: as the kernel numbers them." })
-  level!: number;
-
-  @Field(() => CpuCacheType, { nullable: true })
-  type!: CpuCacheType | null;
-
-  @Field(() => Int64, { description: "Of one instance, in bytes." })
-  sizeBytes!: number;
-
-  @Field(() => Int, { description: "How many of it the host has." })
-  instances!: number;
-}
-
-@ObjectType("NodeCpu", { description: "A host's CPUs, from sysfs and /proc/cpuinfo.", simpleResolvers: true })
-export class NodeCpuObject {
-  @Field(() => String, { nullable: true, description: "As the CPU names itself (x86), or the name of its core design (Arm)." })
-  model!: string | null;
-
-  @Field(() => String, { nullable: true, description: "Such as GenuineIntel, AuthenticAMD, HiSilicon." })
-  vendor!: string | null;
-
-  @Field(() => String, { nullable: true, description: "As `uname -m` writes it: x86_64, aarch64." })
-  architecture!: string | null;
-
-  @Field(() => Int, { nullable: true, description: "Physical packages." })
-  sockets!: number | null;
-
-  @Field(() => Int, { nullable: true, description: "In the whole host." })
-  physicalCores!: number | null;
-
-  @Field(() => Int, { nullable: true, description: "Logical CPUs that are online, in the whole host." })
-  threads!: number | null;
-
-  @Field(() => Int, { nullable: true, description: "More than 1 with simultaneous multithreading." })
-  threadsPerCore!: number | null;
-
-  @Field(() => Float, { nullable: true, description: "Guaranteed frequency in MHz, from cpufreq or the CPU's name." })
-  baseMhz!: number | null;
-
-  @Field(() => Float, { nullable: true, description: "Highest frequency in MHz, boost included, from cpufreq." })
-  maxMhz!: number | null;
-
-  @Field(() => Float, { nullable: true, description: `The mean frequency of the logical CPUs in MHz. ${NOW}` })
-  currentMhz!: number | null;
-
-  @Field(() => [CpuCacheObject], { nullable: true, description: "By level. Null where the kernel does not tell." })
-  caches!: CpuCacheObject[] | null;
-}
 
 @ObjectType("NodeMemory", { description: "A host's memory, from /proc/meminfo.", simpleResolvers: true })
 export class NodeMemoryObject {
@@ -154,21 +93,52 @@ export class NodeVirtualizationObject {
   nested!: boolean | null;
 }
 
-@ObjectType("UnavailableValue", { description: "A value that is null, and why.", simpleResolvers: true })
-export class UnavailableValueObject {
-  @Field(() => String, {
-    description: 'The path below the object, such as "cpu.model" or "numa[1].distances"; it stands for everything below it.',
-  })
-  field!: string;
+@ObjectType("NodeFirmware", { description: "What a host boots by, from DMI.", simpleResolvers: true })
+export class NodeFirmwareObject {
+  @Field(() => String, { nullable: true, description: '"BIOS" or "UEFI": how the host was booted.' })
+  type!: string | null;
 
-  @Field(() => String, {
-    description:
-      "One word: NOT_REPORTED_YET, NODE_OFFLINE, AGENT_TIMEOUT, AGENT_UNREACHABLE, NO_AGENT, SIMULATED, TOO_MANY_CALLS; or the host's own: NOT_PRESENT, NO_PERMISSION, NOT_SUPPORTED, UNREADABLE, MALFORMED. More may come.",
-  })
-  reason!: string;
+  @Field(() => String, { nullable: true })
+  vendor?: string | null;
 
-  @Field(() => String, { description: "A sentence, for people." })
-  message!: string;
+  @Field(() => String, { nullable: true })
+  version?: string | null;
+
+  @Field(() => String, { nullable: true, description: 'As DMI writes it: "04/01/2014".' })
+  releaseDate?: string | null;
+}
+
+@ObjectType("NodeBoard", { description: "A host's main board, from DMI.", simpleResolvers: true })
+export class NodeBoardObject {
+  @Field(() => String, { nullable: true })
+  vendor?: string | null;
+
+  @Field(() => String, { nullable: true })
+  name?: string | null;
+
+  @Field(() => String, { nullable: true })
+  version?: string | null;
+
+  @Field(() => String, { nullable: true, description: "Only root can read it." })
+  serial?: string | null;
+}
+
+@ObjectType("NodeSystem", { description: "A host as a product, from DMI.", simpleResolvers: true })
+export class NodeSystemObject {
+  @Field(() => String, { nullable: true })
+  vendor?: string | null;
+
+  @Field(() => String, { nullable: true })
+  product?: string | null;
+
+  @Field(() => String, { nullable: true })
+  version?: string | null;
+
+  @Field(() => String, { nullable: true, description: "Only root can read it." })
+  serial?: string | null;
+
+  @Field(() => String, { nullable: true, description: "Only root can read it." })
+  uuid?: string | null;
 }
 
 @ObjectType("NodeHardware", {
@@ -194,6 +164,18 @@ export class NodeHardwareObject {
 
   @Field(() => NodeVirtualizationObject)
   virtualization!: NodeVirtualizationObject;
+
+  @Field(() => [CpuVulnerabilityObject], { nullable: true, description: "By name. Null where the kernel does not tell." })
+  vulnerabilities!: CpuVulnerabilityObject[] | null;
+
+  @Field(() => NodeFirmwareObject, { nullable: true, description: "Null where the host has no DMI." })
+  firmware!: NodeFirmwareObject | null;
+
+  @Field(() => NodeBoardObject, { nullable: true, description: "Null where the host has no DMI." })
+  board!: NodeBoardObject | null;
+
+  @Field(() => NodeSystemObject, { nullable: true, description: "Null where the host has no DMI." })
+  system!: NodeSystemObject | null;
 
   @Field(() => DateTime, { nullable: true, description: "When the stored part was read on the host; null where nothing was reported yet." })
   observedAt!: Date | null;
