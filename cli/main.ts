@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { HostReadError } from "../agent/host/host-channel.ts";
 import { ConfigError } from "../platform/config/load-config.ts";
 import { FleetError } from "../platform/errors/fleet-error.ts";
 import { agentCommand } from "./commands/agent.ts";
@@ -55,13 +56,13 @@ function program(): Command {
     backupCommand(),
     restoreCommand(),
   ];
-  for (const command of [root, ...commands]) {
+  for (const command of [root, ...commands, ...commands.flatMap((command) => command.commands)]) {
     command
       .exitOverride()
       .configureHelp({ showGlobalOptions: false })
       .showHelpAfterError(`(see \`fleetgraph ${command === root ? "" : `${command.name()} `}--help\`)`);
     command.helpOption("-h, --help", "Print this help");
-    if (command !== root) root.addCommand(command);
+    if (commands.includes(command)) root.addCommand(command);
   }
   return root;
 }
@@ -72,6 +73,6 @@ function explain(error: unknown): string {
     const [first, ...more] = error.mistakes;
     return more.length === 0 ? `${first}` : `the configuration has ${error.mistakes.length} mistakes:\n  ${error.mistakes.join("\n  ")}`;
   }
-  if (error instanceof StartError || error instanceof FleetError) return error.message;
+  if (error instanceof StartError || error instanceof FleetError || error instanceof HostReadError) return error.message;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -29,13 +29,16 @@ const QEMU = ["qemu-system-x86_64", "qemu-system-aarch64", "qemu-kvm"];
 const CONNECT_TIMEOUT_MS = 1_000;
 
 /**
- * What is missing for virtual machines and containers, found by looking for devices and programs and by connecting to the daemons.
+ * What is missing for virtual machines, containers and the inventory, found by looking for devices and programs and by connecting to the daemons.
  * Nothing is run. That /dev/kvm is there and may be used does not prove that guests run on it: the agent finds that out by a boot.
  */
 export async function missingCapabilities(options: ProbeOptions = {}): Promise<MissingCapability[]> {
   const { root = "/", libvirtSockets = LIBVIRT_SOCKETS, containerSockets = CONTAINER_SOCKETS } = options;
   const host = new HostFiles(root);
-  const found = await Promise.all([kvm(host), libvirt(host, libvirtSockets), qemu(host), containers(host, containerSockets)]);
+  const found = await Promise.all([
+    ...[kvm(host), libvirt(host, libvirtSockets), qemu(host), containers(host, containerSockets)],
+    ...[smart(host), events(host), journal(host), deviceNames(host)],
+  ]);
   return found.filter((missing) => missing !== null);
 }
 
@@ -83,6 +86,31 @@ function containers(host: HostFiles, sockets: readonly string[]): Promise<Missin
     install: "install podman (Debian, Ubuntu, Fedora: podman), then systemctl enable --now podman.socket",
     allow: (socket) => (socket.includes("docker") ? "add the user to the group docker" : "it is root's; run the agent as root"),
   });
+}
+
+function smart(host: HostFiles): MissingCapability | null {
+  if (host.hasProgram(["smartctl"])) return null;
+  return { name: "smartctl", without: "disks do not tell how they are", remedy: "install smartmontools" };
+}
+
+function events(host: HostFiles): MissingCapability | null {
+  if (host.hasProgram(["udevadm"])) return null;
+  const without = "devices that are plugged in or out are noticed only once a minute";
+  return { name: "udevadm", without, remedy: "install udev (Fedora: systemd-udev)" };
+}
+
+function journal(host: HostFiles): MissingCapability | null {
+  if (["run/log/journal", "var/log/journal"].some((folder) => host.exists(folder))) return null;
+  return {
+    name: "journal",
+    without: "this host's logs cannot be read",
+    remedy: "run systemd-journald, and install systemd for journalctl",
+  };
+}
+
+function deviceNames(host: HostFiles): MissingCapability | null {
+  if (["usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids"].some((file) => host.exists(file))) return null;
+  return { name: "pci.ids", without: "devices have numbers for names", remedy: "install pci.ids and usb.ids (Fedora: hwdata)" };
 }
 
 interface Service {

@@ -1,3 +1,4 @@
+import { hostReacher } from "../../agent/bridge/reach-host.ts";
 import { type DriverSettings, openDrivers } from "../../agent/drivers/open-drivers.ts";
 import { type AgentOptions, type RunningAgent, startAgent } from "../../agent/main.ts";
 import type { Config } from "../../platform/config/settings.ts";
@@ -18,7 +19,12 @@ export async function startLocalAgent(
       hostname: config["agent.hostname"] ?? undefined,
       address: config["agent.address"] ?? undefined,
       openInstances: (agentLog, findCredential) => openDrivers(driverSettings(config), agentLog, findCredential),
+      hostReacher: (findCredential, agentLog) => hostReacher(driverSettings(config), findCredential, agentLog),
       shell: config["agent.shell"],
+      allow: { power: config["agent.power"], devices: config["agent.devices"], bridging: config["agent.bridging"] },
+      libvirtUri: config["agent.libvirtUri"] === "none" ? undefined : config["agent.libvirtUri"],
+      smartIntervalMs: config["agent.smartInterval"] * 1000,
+      journalDirectory: config["agent.journalDir"] ?? undefined,
       log: log.child({ part: "agent" }),
       metrics,
     }),
@@ -31,8 +37,6 @@ function driverSettings(config: Config): DriverSettings {
   const libvirtUri = config["agent.libvirtUri"];
   return {
     libvirtUri: libvirtUri === "none" ? null : libvirtUri,
-    sshIdentity: config["agent.sshIdentity"],
-    sshKnownHosts: config["agent.sshKnownHosts"],
     containerSocket: config["agent.containerSocket"],
     imageDir: config["agent.imageDir"],
     instanceDir: config["agent.instanceDir"],

@@ -60,8 +60,9 @@ function start(
   context: ProcessContext,
   { verifier, certificate }: { verifier: TokenVerifier; certificate: ControlCertificate },
 ): Promise<ServedSubgraph> {
-  const clustersAddress = context.config["control.clustersAddress"];
-  if (name === "nodes") return startNodes(context, { verifier, certificate, clustersAddress });
-  if (name === "compute") return startCompute(context, { verifier, certificate, clustersAddress, bus: startBus(name, context) });
-  return startClusters(context, { verifier, authority: authorityOf(certificate), bus: startBus(name, context) });
+  const { "control.clustersAddress": clustersAddress, "control.computeAddress": computeAddress } = context.config;
+  const bus = startBus(name, context);
+  if (name === "nodes") return startNodes(context, { verifier, certificate, clustersAddress, computeAddress, bus });
+  if (name === "compute") return startCompute(context, { verifier, certificate, clustersAddress, bus });
+  return startClusters(context, { verifier, authority: authorityOf(certificate), bus });
 }

@@ -46,6 +46,8 @@ export class SimulatedHost {
       metadata: undefined,
       simulated: true,
       clientRequestId: "",
+      uri: "",
+      agentId: "",
     };
   }
 

@@ -35,8 +35,9 @@ export async function startUp(context: ProcessContext): Promise<void> {
   const localControl = Promise.withResolvers<string>();
   lifecycle.stopping.addEventListener("abort", () => localControl.reject(lifecycle.stopping.reason));
   localControl.promise.catch(() => undefined);
-  const nodes = await startNodes(context, { verifier, certificate, clustersAddress: localControl.promise });
-  const compute = await startCompute(context, { verifier, certificate, clustersAddress: localControl.promise, bus });
+  const clustersAddress = localControl.promise;
+  const nodes = await startNodes(context, { verifier, certificate, clustersAddress, computeAddress: localControl.promise, bus });
+  const compute = await startCompute(context, { verifier, certificate, clustersAddress, bus });
   const subgraphs = [clusters, nodes, compute];
   const controlPort = await startControlGrpc(
     context,
