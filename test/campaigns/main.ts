@@ -15,10 +15,12 @@ import { LifecycleLab } from "./lifecycle-lab.ts";
 import { runMigrationCampaign } from "./migration-campaign.ts";
 import { runScaleCampaign } from "./scale-campaign.ts";
 
-const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | drivers | consoles | lifecycles [--lifecycles 300] [--kills 30] | migrations [--moves 20] | scale [--agents 5000] [--steady 180]
+const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | drivers | hosts | hardware | consoles | lifecycles [--lifecycles 300] [--kills 30] | migrations [--moves 20] | scale [--agents 5000] [--steady 180]
 
   kill   the parts as processes on PostgreSQL and NATS, each killed with SIGKILL so many times under load
   drivers  the drivers' tests with all of their cases
+  hosts    hosts without an agent: the one that stands for them is killed, on every database
+  hardware  the rich guest, a real machine under emulation: what is in it, plugged in and out, given to guests; its journal, reboot and shutdown
   consoles  10 MB over each console, the serial lines of guests, too
   lifecycles  VMs, microVMs and containers on a real host, while agent, compute, libvirtd and podman are killed so many times each
   migrations  a busy VM goes there and back between two hosts, and an agent or a libvirtd is killed in the middle of each move
@@ -78,21 +80,36 @@ async function migrations(): Promise<void> {
 }
 
 /** The tests themselves, as vitest runs them, with what `npm test` leaves out. */
-async function wholeTests(project: string, folder: string): Promise<void> {
+async function wholeTests(project: string, ...folders: string[]): Promise<void> {
   const vitest = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
-  const child = spawn(process.execPath, [vitest, "run", "--project", project, folder], {
+  const child = spawn(process.execPath, [vitest, "run", "--project", project, ...folders], {
     stdio: "inherit",
     env: { ...process.env, FLEETGRAPH_CAMPAIGN: "1" },
   });
   const [code] = (await once(child, "exit")) as [number | null];
-  process.exitCode = code ?? 1;
+  if (code !== 0) process.exitCode = code ?? 1;
 }
 
 if (positionals[0] === "kill") await kill();
 else if (positionals[0] === "events") await wholeTests("integration", "test/integration/kit/events");
-else if (positionals[0] === "drivers") await wholeTests("integration", "test/integration/agent/drivers");
-else if (positionals[0] === "consoles") await wholeTests("e2e", "test/e2e/consoles.test.ts");
-else if (positionals[0] === "lifecycles") await lifecycles();
+else if (positionals[0] === "drivers") {
+  await wholeTests(
+    "integration",
+    "test/integration/agent/drivers",
+    "test/integration/agent/volumes",
+    "test/integration/support/peers-work.test.ts",
+  );
+} else if (positionals[0] === "hosts") {
+  await wholeTests("integration", "test/integration/nodes/hosts");
+  await wholeTests("e2e", "test/e2e/bridged-host.test.ts");
+} else if (positionals[0] === "hardware") {
+  const subjects = ["devices", "hardware", "host", "logs", "power"].map((subject) => `test/integration/agent/${subject}`);
+  await wholeTests("integration", "test/integration/support/rich-guest.test.ts", ...subjects);
+  await wholeTests("e2e", "test/e2e/hardware.test.ts", "test/e2e/rich-host.test.ts");
+} else if (positionals[0] === "consoles") {
+  await wholeTests("integration", "test/integration/agent/terminal");
+  await wholeTests("e2e", "test/e2e/consoles.test.ts");
+} else if (positionals[0] === "lifecycles") await lifecycles();
 else if (positionals[0] === "migrations") await migrations();
 else if (positionals[0] === "scale") {
   await runScaleCampaign({ agents: Number(values.agents), steadySeconds: Number(values.steady), say: (line) => console.log(line) });

@@ -128,12 +128,17 @@ describeWithPeers("a second host, in a network of its own", "network-namespaces"
     await host.cut();
     await watch.until((events) => statusOf(events.findLast(isChange)) === "UNKNOWN", 30_000);
     // The nodes subgraph follows the nodes, too, and may hear of it a moment later.
-    const isTold = ({ hardware }: NodeAnswer) => hardware.unavailable.some(({ reason }) => reason === "NODE_OFFLINE");
+    const isTold = ({ hardware }: NodeAnswer) =>
+      hardware.unavailable.some(({ field, reason }) => field === "memory.usedBytes" && reason === "NODE_OFFLINE");
     let lost = (await secondHost()) as NodeAnswer;
-    await until(async () => {
-      lost = (await secondHost()) as NodeAnswer;
-      return isTold(lost);
-    }, "the node's readings to be known as offline");
+    await until(
+      async () => {
+        lost = (await secondHost()) as NodeAnswer;
+        return isTold(lost);
+      },
+      "the node's readings to be known as offline",
+      30_000,
+    );
     expect(lost).toMatchObject({ status: "UNKNOWN", availability: "OFFLINE" });
     expect(lost.conditions).toContainEqual(expect.objectContaining({ type: "Ready", status: "Unknown", reason: "LeaseExpired" }));
     expect(lost.hardware.cpu.threads).toBe(before.hardware.cpu.threads);

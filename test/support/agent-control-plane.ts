@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { authenticateByCertificate } from "../../platform/grpc/authenticate.ts";
-import { createGrpcChannel } from "../../platform/grpc/channel.ts";
+import { type ChannelTls, createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import { createGrpcServer, type GrpcServer, grpcService } from "../../platform/grpc/server.ts";
 import { ServerTls } from "../../platform/grpc/server-tls.ts";
@@ -31,6 +31,7 @@ import {
   InstanceReportServiceDefinition,
   type ReportInstancesRequest,
 } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
+import type { InventoryPart } from "../../schema/generated/proto/hypervisor/v1/inventory.ts";
 
 export interface AgentControlPlaneOptions {
   heartbeatIntervalSeconds?: number;
@@ -53,7 +54,7 @@ export class AgentControlPlane implements AsyncDisposable {
   readonly owners = new Map<string, string>();
   readonly #tokens = new Map<string, { expiresAt: number; joinedKeys: Map<string, string> }>();
   readonly #known = new Map<string, string>();
-  /** Digests by node id. */
+  /** Digests by node id and part. */
   readonly stored = new Map<string, string>();
   commands: NodeCommand[] = [];
   endpoints: ServiceEndpoint[] = [];
@@ -112,6 +113,11 @@ export class AgentControlPlane implements AsyncDisposable {
     return `fgj_${Buffer.from(JSON.stringify({ id: "join-test", secret, ca: caFingerprint, address })).toString("base64url")}`;
   }
 
+  /** What was said about one part of the inventory, in order. */
+  reported(part: InventoryPart): ReportInventoryRequest[] {
+    return this.inventories.filter((report) => report.part === part);
+  }
+
   /** What was told of an instance, in order. */
   observations(instanceId: string): InstanceObservation[] {
     return this.reports.flatMap(({ observations }) => observations.filter((seen) => seen.instanceId === instanceId));
@@ -125,11 +131,14 @@ export class AgentControlPlane implements AsyncDisposable {
     agentId: string;
     port: number;
   }): Promise<Disposable & GrpcClient<typeof InstanceAgentServiceDefinition>> {
-    const pair = await this.ca.issueControl("compute");
-    const tls = { caPem: this.ca.certificatePem, peerUri: `fleetgraph://agent/${agentId}`, ...pair };
-    const channel = createGrpcChannel(`127.0.0.1:${port}`, tls);
+    const channel = createGrpcChannel(`127.0.0.1:${port}`, await this.controlTls(agentId));
     const client = grpcClient(InstanceAgentServiceDefinition, channel, { defaultDeadlineMs: 5000 });
     return Object.assign(client, { [Symbol.dispose]: () => channel.close() });
+  }
+
+  /** For calls to an agent, as the control plane makes them. */
+  async controlTls(agentId: string): Promise<ChannelTls> {
+    return { caPem: this.ca.certificatePem, peerUri: `fleetgraph://agent/${agentId}`, ...(await this.ca.issueControl("compute")) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -198,6 +207,8 @@ export class AgentControlPlane implements AsyncDisposable {
       getClusterInfo: unused,
       updateNode: unused,
       admitNode: unused,
+      setMaintenance: unused,
+      assignNode: unused,
       // biome-ignore lint/correctness/useYield: a stream that is never opened
       async *watchNodes() {
         await unused();
@@ -210,8 +221,10 @@ export class AgentControlPlane implements AsyncDisposable {
       reportInventory: async (request, { fleet }) => {
         this.#requireOwn(request.nodeId, agentOf(fleet.identity));
         this.inventories.push(request);
-        if (request.hardware) this.stored.set(request.nodeId, request.digest);
-        return { wanted: this.stored.get(request.nodeId) !== request.digest };
+        const key = `${request.nodeId} ${request.part}`;
+        const hasContent = PART_FIELDS.some((field) => request[field] !== undefined);
+        if (hasContent) this.stored.set(key, request.digest);
+        return { wanted: this.stored.get(key) !== request.digest };
       },
     });
   }
@@ -232,6 +245,8 @@ export class AgentControlPlane implements AsyncDisposable {
     if (this.owners.get(nodeId) !== agentId) throw new FleetError("FORBIDDEN", "Not yours.", { reason: "NotYourNode" });
   }
 }
+
+const PART_FIELDS = ["hardware", "host", "pci", "usb", "network", "disks", "accelerators"] as const;
 
 function agentOf(identity: unknown): string {
   const { kind, agentId } = (identity ?? {}) as { kind?: string; agentId?: string };

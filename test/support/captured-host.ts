@@ -1,6 +1,9 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { CapturedHost as HostOfCapture } from "../../agent/host/capture/captured-host.ts";
+import { type Capture, parseCapture } from "../../agent/host/capture/format.ts";
+import type { HostChannel } from "../../agent/host/host-channel.ts";
 import { LocalHost } from "../../agent/host/local.ts";
 
 /** The hosts in test/fixtures/hosts. */
@@ -36,4 +39,15 @@ export async function openCapturedHost(name: CapturedHostName): Promise<Captured
     remove: (path) => rm(join(directory, path), { recursive: true }),
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
   };
+}
+
+/** The hosts in test/fixtures/hosts that `fleetgraph agent capture` captured, with devices and programs. */
+export type CaptureName = "x86-firecracker-vm" | "x86-q35-numa-iommu" | "x86-q35-bond-sriov-vfio";
+
+/** What `fleetgraph agent capture` wrote on another machine. `change` may alter what is in it first. */
+export async function openCapture(name: CaptureName, change: (capture: Capture) => void = () => undefined): Promise<HostChannel> {
+  const text = await readFile(new URL(`../fixtures/hosts/${name}/capture.txt`, import.meta.url), "utf8");
+  const capture = parseCapture(text);
+  change(capture);
+  return new HostOfCapture(capture);
 }

@@ -59,6 +59,7 @@ const QUICK: Partial<ComputeConfig> = {
   dispatch: { deadlineMs: 2_000, perNode: 4, overall: 64, firstPauseMs: 10, longestPauseMs: 50, sweepMs: 50 },
   housekeepingMs: 3_600_000,
   driftCheckMs: 3_600_000,
+  evacuationPauseMs: 20,
   sampleTickMs: 20,
 };
 
@@ -141,6 +142,11 @@ export class ComputeControlPlane implements AsyncDisposable {
     return replica;
   }
 
+  /** `host:port` of ClusterService, for the control plane. */
+  get clustersAddress(): string {
+    return this.#clustersAddress;
+  }
+
   get replica(): ComputeReplica {
     if (this.#replica === null) throw new Error("No replica was started.");
     return this.#replica;
@@ -207,6 +213,8 @@ export class ComputeControlPlane implements AsyncDisposable {
       agent.migrations.service(),
       agent.storage.service(),
       agent.snapshots.service(),
+      agent.power.service(),
+      agent.devices.service(),
       grpcService(ConsoleAgentServiceDefinition, {
         openConsole: (request) => agent.consoles.openConsole(request),
         listConsoles: (request) => agent.consoles.listConsoles(request),

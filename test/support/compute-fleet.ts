@@ -19,10 +19,14 @@ export interface ComputeFleetOptions {
   hosts: TestHostOptions[];
   /** Of `fleetgraph up`. */
   flags?: string[];
+  /** With an agent for this machine in the same process; without one by default. */
+  ownAgent?: boolean;
   environment?: Record<string, string>;
   /** More of the agents' settings, as in their file. */
   agentSettings?: AgentSettings;
 }
+
+type Ports = Record<"port" | "grpcPort" | "controlPort", number>;
 
 export interface GraphqlResult {
   // biome-ignore lint/suspicious/noExplicitAny: each test names what it asks for
@@ -45,8 +49,8 @@ export class ComputeFleet implements ControlPlane, AsyncDisposable {
   readonly #data: string[];
   readonly #watches: ResumingClient[] = [];
 
-  private constructor(directory: string, ports: [number, number, number], flags: string[], environment: Record<string, string>) {
-    const [port, grpcPort, controlPort] = ports;
+  private constructor(directory: string, ports: Ports, { flags = [], environment = {}, ownAgent = false }: ComputeFleetOptions) {
+    const { port, grpcPort, controlPort } = ports;
     this.directory = directory;
     this.url = `http://127.0.0.1:${port}`;
     this.grpcAddress = `127.0.0.1:${grpcPort}`;
@@ -55,7 +59,7 @@ export class ComputeFleet implements ControlPlane, AsyncDisposable {
     this.up = new Part({
       name: "up",
       args: [
-        ...["up", "--no-local-agent", ...this.#data, "--port", `${port}`, "--grpc-port", `${grpcPort}`],
+        ...["up", ...(ownAgent ? [] : ["--no-local-agent"]), ...this.#data, "--port", `${port}`, "--grpc-port", `${grpcPort}`],
         ...["--control-host", "0.0.0.0", "--control-port", `${controlPort}`, ...flags],
       ],
       logDirectory: directory,
@@ -64,9 +68,11 @@ export class ComputeFleet implements ControlPlane, AsyncDisposable {
     });
   }
 
-  static async start({ hosts, flags = [], environment = {}, agentSettings }: ComputeFleetOptions): Promise<ComputeFleet> {
+  static async start(options: ComputeFleetOptions): Promise<ComputeFleet> {
+    const { hosts, agentSettings } = options;
     const directory = await mkdtemp(join(tmpdir(), "fleetgraph-compute-"));
-    const fleet = new ComputeFleet(directory, (await freePorts(3)) as [number, number, number], flags, environment);
+    const [port, grpcPort, controlPort] = (await freePorts(3)) as [number, number, number];
+    const fleet = new ComputeFleet(directory, { port, grpcPort, controlPort }, options);
     try {
       await fleet.up.start();
       fleet.token = await fleet.cli("token", "--role", "admin");

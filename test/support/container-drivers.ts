@@ -5,8 +5,6 @@ import type { AgentOptions } from "../../agent/main.ts";
 export function containerDrivers(containerSocket: string, stateDir: string, adoption = true): NonNullable<AgentOptions["openInstances"]> {
   const unused = {
     libvirtUri: null,
-    sshIdentity: null,
-    sshKnownHosts: null,
     ssdDir: null,
     hddDir: null,
     publicNetwork: null,

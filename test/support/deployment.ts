@@ -33,6 +33,8 @@ export class Deployment {
   readonly socketUrl: string;
   readonly grpcAddress: string;
   readonly controlAddress: string;
+  /** Of InventoryService. */
+  readonly inventoryAddress: string;
   readonly parts: Record<"clusters" | "nodes" | "compute" | "gateway" | "agent", Part>;
   token = "";
   private readonly control: string[];
@@ -45,6 +47,7 @@ export class Deployment {
     this.socketUrl = `ws://127.0.0.1:${gateway}/graphql`;
     this.grpcAddress = `127.0.0.1:${grpc}`;
     this.controlAddress = `127.0.0.1:${control}`;
+    this.inventoryAddress = `127.0.0.1:${nodesControl}`;
     const data = ["--data", join(directory, "control")];
     const store = (name: "clusters" | "nodes" | "compute") => (options.databases ? [`--${name}-database`, options.databases[name]] : []);
     const nats = options.nats ? ["--nats", options.nats] : [];
@@ -58,7 +61,7 @@ export class Deployment {
         logDirectory: join(directory, "logs"),
         ready: () => answers(`http://127.0.0.1:${port}/readyz`),
       });
-    const peers = `hypervisor.v1.InventoryService=127.0.0.1:${nodesControl},hypervisor.v1.InstanceReportService=127.0.0.1:${computeControl},hypervisor.v1.ImageCredentialService=127.0.0.1:${computeControl}`;
+    const peers = `hypervisor.v1.InventoryService=127.0.0.1:${nodesControl},hypervisor.v1.BridgeService=127.0.0.1:${nodesControl},hypervisor.v1.InstanceReportService=127.0.0.1:${computeControl},hypervisor.v1.ImageCredentialService=127.0.0.1:${computeControl}`;
     this.parts = {
       clusters: part("clusters", clusters, [
         ...["subgraph", "clusters", ...this.control, ...nats, "--port", `${clusters}`, "--grpc-port", `${grpc}`],
@@ -67,6 +70,7 @@ export class Deployment {
       nodes: part("nodes", nodes, [
         ...["subgraph", "nodes", ...data, ...store("nodes"), ...nats, "--port", `${nodes}`],
         ...["--control-port", `${nodesControl}`, "--clusters-address", this.controlAddress, ...flags],
+        ...["--compute-address", `127.0.0.1:${computeControl}`],
       ]),
       compute: part("compute", compute, [
         ...["subgraph", "compute", ...data, ...store("compute"), ...nats, "--port", `${compute}`, "--grpc-port", `${computeGrpc}`],

@@ -25,8 +25,15 @@ export default async function detectPeers(project: TestProject): Promise<void> {
     "network-namespaces": rootProblem() ?? programProblem("/usr/sbin/ip", "/sbin/ip"),
     libvirt: rootProblem() ?? everyProgramProblem("/usr/sbin/libvirtd", "/usr/bin/virsh", QEMU, QEMU_DRIVER),
     "tiny-guest": everyProgramProblem(QEMU, "/usr/bin/qemu-img", "/bin/busybox", "/usr/bin/cpio", "/usr/bin/syslinux", "/usr/bin/mformat"),
+    "rich-guest":
+      rootProblem() ??
+      everyProgramProblem(QEMU, "/usr/bin/mmdebstrap", "/usr/sbin/mke2fs", "/usr/bin/setpriv", "/usr/bin/ssh", "/usr/bin/ssh-keygen"),
+    pciutils: programProblem("/usr/bin/lspci", "/usr/sbin/lspci", "/sbin/lspci"),
     podman: rootProblem() ?? everyProgramProblem("/usr/bin/podman", "/usr/sbin/runc", NETAVARK, "/bin/busybox"),
+    smartctl: programProblem("/usr/sbin/smartctl", "/usr/bin/smartctl", "/sbin/smartctl"),
     registry: everyProgramProblem("/usr/bin/docker-registry"),
+    "journal-remote": everyProgramProblem("/lib/systemd/systemd-journal-remote", "/usr/bin/journalctl"),
+    udevadm: programProblem("/usr/bin/udevadm", "/sbin/udevadm"),
     sshd: rootProblem() ?? everyProgramProblem("/usr/sbin/sshd", "/usr/bin/ssh"),
   });
 }

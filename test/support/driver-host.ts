@@ -7,6 +7,7 @@ import type { InstancePlan, NativeInstance } from "../../agent/drivers/instance-
 import { LibvirtDriver, type LibvirtDriverOptions } from "../../agent/drivers/libvirt/libvirt-driver.ts";
 import { probeCacheFile } from "../../agent/drivers/libvirt/probe-cache-file.ts";
 import { InstanceStorage } from "../../agent/drivers/libvirt/storage/instance-storage.ts";
+import { LocalHost } from "../../agent/host/local.ts";
 import { LibvirtClient } from "../../agent/libvirt/client.ts";
 import { createLogger } from "../../platform/observability/log.ts";
 import { copyTinyGuest } from "./fleet-host.ts";
@@ -150,6 +151,8 @@ export class DriverHost implements AsyncDisposable {
       poolRoots: [this.poolRoot],
       migrationDirectory: join(this.host.libvirt.directory, "migrations"),
       probeCache: probeCacheFile(this.probeFile),
+      isLocal: true,
+      host: new LocalHost(),
       readHostFile: (path) => readFile(path, "utf8"),
       ...this.options,
     });

@@ -8,6 +8,7 @@ import type {
   Ref,
   TypeSupport,
 } from "../../agent/drivers/instance-driver.ts";
+import { type DeviceUsers, NO_USERS } from "../../agent/hardware/device-users.ts";
 import { FleetError } from "../../platform/errors/fleet-error.ts";
 import { InstanceType } from "../../schema/generated/proto/hypervisor/v1/compute.ts";
 
@@ -97,6 +98,7 @@ export class MemoryDriver implements InstanceDriver {
   readonly storage = null;
   readonly snapshots = null;
   readonly migrations = null;
+  readonly devices = null;
   available = true;
   readonly calls: string[] = [];
   readonly #host: MemoryHost;
@@ -226,6 +228,14 @@ export class MemoryDriver implements InstanceDriver {
       // One of its cores is busy.
       return native ? [{ nativeId, cpuTimeNs: performance.now() * 1e6, cpuCores: native.cpuCores, ...zero }] : [];
     });
+  }
+
+  async deviceUsers(): Promise<DeviceUsers> {
+    return NO_USERS;
+  }
+
+  async libvirtFacts(): Promise<null> {
+    return null;
   }
 
   async close(): Promise<void> {}

@@ -8,7 +8,6 @@ import { Node, NodeRole, NodeStatus } from "../../schema/generated/proto/hypervi
 import { Instance } from "../../subgraphs/compute/entities/instance.ts";
 import { InstanceMove } from "../../subgraphs/compute/entities/instance-move.ts";
 import { openComputeStore } from "../../subgraphs/compute/main.ts";
-import type { AgentCommands } from "../../subgraphs/compute/services/agents/agent-commands.ts";
 import type { FleetView } from "../../subgraphs/compute/services/fleet-view.ts";
 import { checkCreation } from "../../subgraphs/compute/services/instance-input.ts";
 import { InstanceWriter } from "../../subgraphs/compute/services/instance-writer.ts";
@@ -20,6 +19,7 @@ import { newInstance } from "../../subgraphs/compute/services/new-instance.ts";
 import { findUnbalanced, reserveAnyway } from "../../subgraphs/compute/services/reservations.ts";
 import { TaskStore } from "../../subgraphs/compute/services/tasks/task-store.ts";
 import type { TaskRun, TaskView } from "../../subgraphs/compute/services/tasks/task-types.ts";
+import type { AgentCommands } from "../../subgraphs/kit/agents/agent-commands.ts";
 import { nodeRecord } from "../../subgraphs/kit/agents/node-record.ts";
 import type { Store } from "../../subgraphs/kit/store/orm.ts";
 import { type MigrationAgent, MigrationWorld } from "./migration-world.ts";

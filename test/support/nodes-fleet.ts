@@ -9,9 +9,11 @@ import { LocalIssuer } from "../../platform/auth/local-issuer.ts";
 import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import { grpcService } from "../../platform/grpc/server.ts";
+import { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import type { KeyPair } from "../../platform/tls/certificate-files.ts";
 import { InventoryServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { ClusterServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
+import { InProcessBus } from "../../subgraphs/kit/events/bus.ts";
 import type { NodesConfig } from "../../subgraphs/nodes/config.ts";
 import { type NodesSubgraph, startNodesSubgraph } from "../../subgraphs/nodes/main.ts";
 import { AgentFleet } from "./agent-fleet.ts";
@@ -32,12 +34,15 @@ export class NodesFleet {
   readonly agents: AgentFleet;
   readonly databaseUrl: string;
   readonly #issuer: LocalIssuer;
+  readonly #secretsDir: string;
+  readonly #bus = new InProcessBus();
   #address = "";
 
-  private constructor(agents: AgentFleet, issuer: LocalIssuer, databaseUrl: string) {
+  private constructor(agents: AgentFleet, issuer: LocalIssuer, databaseUrl: string, secretsDir: string) {
     this.agents = agents;
     this.#issuer = issuer;
     this.databaseUrl = databaseUrl;
+    this.#secretsDir = secretsDir;
   }
 
   static async open(variant: "SQLite" | "PostgreSQL"): Promise<NodesFleet> {
@@ -45,17 +50,21 @@ export class NodesFleet {
     const dir = await mkdtemp(join(tmpdir(), "fleetgraph-nodes-"));
     agents.keep(dir, () => rm(dir, { recursive: true, force: true }));
     const databaseUrl = variant === "SQLite" ? `sqlite:${join(dir, "nodes.db")}` : await temporaryDatabase(agents);
-    return new NodesFleet(agents, await LocalIssuer.open(join(dir, "keys")), databaseUrl);
+    return new NodesFleet(agents, await LocalIssuer.open(join(dir, "keys")), databaseUrl, join(dir, "secrets"));
   }
 
   /** A replica; the first one opens the agents' port, with ClusterService beside it. */
   async start(config: Partial<NodesConfig> = {}): Promise<NodesSubgraph> {
     const opened = Promise.withResolvers<string>();
+    const address = this.#address === "" ? opened.promise : this.#address;
     const subgraph = await startNodesSubgraph({
       databaseUrl: this.databaseUrl,
-      clustersAddress: this.#address === "" ? opened.promise : this.#address,
+      bus: this.#bus,
+      clustersAddress: address,
+      computeAddress: address,
       credentials: () => ({ ...this.agents.control, caPem: this.agents.ca.certificatePem }),
       verifier: this.#issuer.verifier(),
+      secrets: await SecretKeys.open(this.#secretsDir),
       log: this.agents.log,
       metrics: this.agents.metrics,
       config,
@@ -82,12 +91,26 @@ export class NodesFleet {
 
   /** A query about nodes, as the gateway would ask it. `fields`: below Node. */
   async nodes(subgraph: NodesSubgraph, ids: string[], fields: string, role: Role | null = "viewer"): Promise<ExecutionResult> {
-    const token = role === null ? null : await this.#issuer.issue({ subject: role, role, ttlSeconds: 600 });
     return subgraph.handler.execute({
       query: `query ($nodes: [_Any!]!) { _entities(representations: $nodes) { ... on Node { id ${fields} } } }`,
       variables: { nodes: ids.map((id) => ({ __typename: "Node", id })) },
-      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      headers: await this.headers(role),
     });
+  }
+
+  /** A subscription as the gateway would open it; ended with the fleet, if not before. */
+  async subscribe(
+    subgraph: NodesSubgraph,
+    query: string,
+    variables: Record<string, unknown> = {},
+  ): Promise<AsyncIterableIterator<ExecutionResult>> {
+    const events = subgraph.handler.subscribe({ query, variables, headers: await this.headers("viewer") });
+    return this.agents.keep(events, () => events.return?.());
+  }
+
+  async headers(role: Role | null): Promise<Record<string, string>> {
+    if (role === null) return {};
+    return { authorization: `Bearer ${await this.#issuer.issue({ subject: role, role, ttlSeconds: 600 })}` };
   }
 
   /** The hardware of one node; throws where there were errors. */

@@ -9,9 +9,14 @@ export type Peer =
   | "network-namespaces"
   | "libvirt"
   | "tiny-guest"
+  | "rich-guest"
+  | "smartctl"
+  | "pciutils"
   | "podman"
   | "registry"
-  | "sshd";
+  | "sshd"
+  | "udevadm"
+  | "journal-remote";
 
 /** Null where the peer is there; otherwise why not. */
 function peerProblem(peer: Peer): string | null {

@@ -12,8 +12,10 @@ import {
   type SampleInstancesRequest,
 } from "../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { RecordedConsoles } from "./recorded-consoles.ts";
+import { RecordedDevices } from "./recorded-devices.ts";
 import { RecordedImages } from "./recorded-images.ts";
 import { RecordedMigrations } from "./recorded-migrations.ts";
+import { RecordedPower } from "./recorded-power.ts";
 import { RecordedSnapshots } from "./recorded-snapshots.ts";
 import { RecordedStorage } from "./recorded-storage.ts";
 
@@ -49,6 +51,8 @@ export class RecordedAgent {
   readonly migrations = new RecordedMigrations(this);
   readonly storage = new RecordedStorage();
   readonly snapshots = new RecordedSnapshots();
+  readonly power = new RecordedPower(this);
+  readonly devices = new RecordedDevices();
   /** Answers instead of carrying out; null: as it does by itself. */
   onApply: ((request: ApplyInstanceRequest) => void) | null = null;
   /** True: what it is told is kept, and not carried out before it is false again. */

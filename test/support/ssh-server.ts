@@ -13,10 +13,16 @@ const run = promisify(execFile);
 const SSHD = "/usr/sbin/sshd";
 
 export interface SshServerOptions {
-  /** It listens there, on the namespace's address; otherwise on 127.0.0.1. */
+  /** It listens there, on the namespace's address; otherwise on `address`. */
   namespace?: NetworkNamespace;
+  /** Of this machine; 127.0.0.1 by default. */
+  address?: string;
   /** A process whose files its sessions see: with a private libvirtd's, /run/libvirt is that daemon's. */
   mountNamespaceOf?: number;
+  /** Lines of sshd_config that come before its own. */
+  settings?: string[];
+  /** Lets the user in by this password, too; the machine's own accounts are not touched. */
+  password?: string;
 }
 
 /** An sshd of the test's own: own host key, port and settings, and one key that opens it. Needs root. */
@@ -33,6 +39,7 @@ export class SshServer implements AsyncDisposable {
   readonly #directory: string;
   readonly #prefix: string[];
   #child: ChildProcess | null = null;
+  #hasPassword = false;
 
   private constructor(directory: string, address: string, port: number, hostKey: string, prefix: string[]) {
     this.#directory = directory;
@@ -44,7 +51,13 @@ export class SshServer implements AsyncDisposable {
     this.knownHostsFile = join(directory, "known_hosts");
   }
 
-  static async start({ namespace, mountNamespaceOf }: SshServerOptions = {}): Promise<SshServer> {
+  static async start({
+    namespace,
+    address: own = "127.0.0.1",
+    mountNamespaceOf,
+    settings = [],
+    password,
+  }: SshServerOptions = {}): Promise<SshServer> {
     const [port] = (await freePorts(1)) as [number];
     const directory = await mkdtemp(join(tmpdir(), "fleetgraph-sshd-"));
     const namespaces = [
@@ -52,10 +65,14 @@ export class SshServer implements AsyncDisposable {
       ...(namespace === undefined ? [] : [`--net=/run/netns/${namespace.name}`]),
     ];
     try {
-      const address = namespace?.address ?? "127.0.0.1";
+      const address = namespace?.address ?? own;
       const [hostKey] = await Promise.all([makeKey(directory, "host_key"), makeKey(directory, "identity")]);
       const server = new SshServer(directory, address, port, hostKey, namespaces.length === 0 ? [] : ["nsenter", ...namespaces]);
-      await server.#writeSettings();
+      if (password === undefined) await server.#writeSettings(settings);
+      else {
+        await server.#writePassword(password);
+        await server.#writeSettings(["PasswordAuthentication yes", "PermitRootLogin yes", ...settings]);
+      }
       await server.start();
       return server;
     } catch (error) {
@@ -77,7 +94,8 @@ export class SshServer implements AsyncDisposable {
   async start(): Promise<void> {
     // Where it locks itself up before a client has authenticated; a booted system makes it.
     await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
-    const [command, ...args] = [...this.#prefix, SSHD, "-D", "-e", "-f", join(this.#directory, "sshd_config")];
+    const sshd = [SSHD, "-D", "-e", "-f", join(this.#directory, "sshd_config")];
+    const [command, ...args] = [...this.#prefix, ...(this.#hasPassword ? this.#withOwnShadow(sshd) : sshd)];
     const child = spawn(command as string, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
     let said = "";
@@ -117,9 +135,23 @@ export class SshServer implements AsyncDisposable {
     await this.stop();
   }
 
-  async #writeSettings(): Promise<void> {
+  /** Its /etc/shadow is a copy, which nobody else sees. */
+  #withOwnShadow(sshd: string[]): string[] {
+    const script = `mount --bind ${join(this.#directory, "shadow")} /etc/shadow && exec "$@"`;
+    return ["unshare", "--mount", "sh", "-c", script, "sh", ...sshd];
+  }
+
+  async #writePassword(password: string): Promise<void> {
+    const hashed = (await run("openssl", ["passwd", "-6", password])).stdout.trim();
+    const lines = (await readFile("/etc/shadow", "utf8")).split("\n").filter((line) => !line.startsWith(`${this.user}:`));
+    await writeFile(join(this.#directory, "shadow"), [`${this.user}:${hashed}:20000:0:99999:7:::`, ...lines].join("\n"), { mode: 0o600 });
+    this.#hasPassword = true;
+  }
+
+  async #writeSettings(first: string[]): Promise<void> {
     const own = (name: string) => join(this.#directory, name);
     const settings = [
+      ...first,
       `ListenAddress ${this.address}`,
       `Port ${this.port}`,
       `HostKey ${own("host_key")}`,

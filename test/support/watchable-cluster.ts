@@ -55,6 +55,15 @@ export class WatchableCluster {
         if (!node) throw notFound("Node", nodeId);
         return node;
       },
+      setMaintenance: async ({ nodeId, maintenance, reason }) => {
+        if (!this.nodes.has(nodeId)) throw notFound("Node", nodeId);
+        this.set({ id: nodeId, maintenance, maintenanceReason: maintenance ? reason : "" });
+        return this.nodes.get(nodeId) as Node;
+      },
+      deregisterNode: async ({ nodeId }) => {
+        this.delete(nodeId);
+        return {};
+      },
     });
   }
 

@@ -15,7 +15,6 @@ import { createLogger } from "../../../platform/observability/log.ts";
 import { AgentServiceDefinition } from "../../../schema/generated/proto/hypervisor/v1/agent.ts";
 import { NodeKind, NodeRole, NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { AgentControlPlane } from "../../support/agent-control-plane.ts";
-import { openCapturedHost } from "../../support/captured-host.ts";
 import { nearlyEndedCertificate } from "../../support/nearly-ended-certificate.ts";
 import { TestAgentHome } from "../../support/test-agent.ts";
 import { until } from "../../support/until.ts";
@@ -179,41 +178,6 @@ describe("an agent's heartbeats", () => {
     await home.start({ commands });
     await until(() => plane.commands.length === 0);
     expect(ran).toEqual(["command-1 test", "command-2 test", "command-4 test"]);
-  });
-});
-
-describe("an agent's inventory", () => {
-  it("is offered by its digest, and sent once", async () => {
-    const agent = await home.start({ joinToken: plane.createToken() });
-    await until(() => plane.stored.size === 1);
-    expect(plane.inventories.map(({ hardware }) => hardware === undefined)).toEqual([true, false]);
-    expect(plane.inventories[1]?.hardware?.memory?.totalBytes).toBe(os.totalmem());
-    expect(plane.inventories[1]?.digest).toBe(plane.inventories[0]?.digest);
-    await agent.stop();
-    await home.start();
-    await until(() => plane.inventories.length === 3);
-    expect(plane.inventories[2]?.hardware).toBeUndefined();
-  });
-
-  it("goes to where the control plane says", async () => {
-    await using elsewhere = await AgentControlPlane.start();
-    // One fleet has one CA: the other server must be of the same.
-    elsewhere.ca = plane.ca;
-    await elsewhere.unlisten();
-    await elsewhere.listen();
-    plane.endpoints = [{ service: "hypervisor.v1.InventoryService", address: elsewhere.address }];
-    const agent = await home.start({ joinToken: plane.createToken() });
-    for (const nodeId of agent.nodeIds) elsewhere.owners.set(nodeId, agent.agentId);
-    await until(() => elsewhere.stored.size === 1);
-    expect(plane.inventories).toEqual([]);
-  });
-
-  it("is that of the host that the node is", async () => {
-    await using captured = await openCapturedHost("aarch64-two-sockets-numa");
-    await home.start({ joinToken: plane.createToken(), host: captured.host });
-    await until(() => plane.stored.size === 1);
-    expect(last(plane.inventories)?.hardware?.cpu).toMatchObject({ model: "Cortex-A72", architecture: "aarch64", sockets: 2 });
-    expect(plane.registrations[0]?.capacity?.cpuCores).toBe(4);
   });
 });
 

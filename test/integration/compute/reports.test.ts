@@ -5,7 +5,7 @@ import { DesiredState, InstanceState, InstanceType } from "../../../schema/gener
 import { InstanceObservation, InstanceReportServiceDefinition } from "../../../schema/generated/proto/hypervisor/v1/instances.ts";
 import { agentKeyPair } from "../../support/certificates.ts";
 import { refusal } from "../../support/clusters-fleet.ts";
-import { COMPUTE_VARIANTS, type ComputeClient, ComputeControlPlane, GIB } from "../../support/compute-control-plane.ts";
+import { COMPUTE_VARIANTS, type ComputeClient, ComputeControlPlane, GIB, workerNode } from "../../support/compute-control-plane.ts";
 import { describeWithPeers } from "../../support/peers.ts";
 import type { RecordedAgent } from "../../support/recorded-agent.ts";
 import { until } from "../../support/until.ts";
@@ -80,6 +80,28 @@ for (const variant of COMPUTE_VARIANTS) {
       }
       expect(await plane.see(id)).toMatchObject({ state: "RUNNING" });
       await agent.send({ session: 9, sequence: 6, observations: crash });
+      expect(await plane.see(id)).toMatchObject({ state: "ERROR", stateReason: "CRASHED" });
+    });
+
+    test("another agent that the host was given to begins anew, however far the one before had counted", async () => {
+      const id = await running("given");
+      await agent.send({ session: 99, sequence: 5, full: true, observations: [observation(id, { state: InstanceState.RUNNING })] });
+      const client = async (agentId: string) => {
+        const tls = { caPem: plane.agents.ca.certificatePem, peerUri: "fleetgraph://control/*" };
+        const pair = await agentKeyPair(plane.agents.ca, agentId);
+        const channel = plane.agents.keep(createGrpcChannel(plane.replica.agentAddress, { ...tls, ...pair }), (opened) => opened.close());
+        return grpcClient(InstanceReportServiceDefinition, channel);
+      };
+      const next = await client(`next-of-${nodeId}`);
+      const crash = { nodeId, observations: [observation(id, { state: InstanceState.ERROR, stateReason: "CRASHED" })], typeSupport: [] };
+      plane.agents.cluster.set({ ...workerNode(nodeId, `next-of-${nodeId}`, 1), id: nodeId });
+      const isRefused = () =>
+        agent.send({ session: 99, sequence: 6, observations: [] }).then(
+          () => false,
+          ({ reason }) => reason === "NotYourNode",
+        );
+      await until(isRefused, "the node is given to another agent");
+      expect(await next.reportInstances({ ...crash, session: 3, sequence: 1, full: false })).toEqual({ fullWanted: true });
       expect(await plane.see(id)).toMatchObject({ state: "ERROR", stateReason: "CRASHED" });
     });
 

@@ -9,6 +9,7 @@ import { createGrpcServer } from "../../../platform/grpc/server.ts";
 import { ServerTls } from "../../../platform/grpc/server-tls.ts";
 import { createLogger } from "../../../platform/observability/log.ts";
 import { Metrics } from "../../../platform/observability/metrics.ts";
+import { SecretKeys } from "../../../platform/secrets/secret-keys.ts";
 import { CertificateAuthority } from "../../../platform/tls/certificate-authority.ts";
 import { issueJoinToken, startClustersSubgraph } from "../../../subgraphs/clusters/main.ts";
 import { InProcessBus } from "../../../subgraphs/kit/events/bus.ts";
@@ -45,7 +46,10 @@ async function startControlPlane() {
   const nodes = await startNodesSubgraph({
     ...shared,
     databaseUrl: `sqlite:${join(dir, "nodes.db")}`,
+    bus,
     clustersAddress: address.promise,
+    computeAddress: address.promise,
+    secrets: await SecretKeys.open(join(dir, "secrets")),
     credentials: () => ({ ...pair, caPem: authority.certificatePem }),
   });
   closers.push(() => nodes.stop(0));

@@ -217,7 +217,7 @@ for (const variant of NODES_VARIANTS) {
 
     it("takes an inventory from the node's own agent only", async () => {
       fleet.agents.cluster.set({ id: "node-1", agentId: "a1" });
-      const subgraph = await fleet.start();
+      const subgraph = await fleet.start({ maxInventoryBytes: 1024 * 1024 });
       await known(subgraph);
       expect(await refusal(offer("a2"))).toBe("FORBIDDEN NotYourNode");
       expect(await refusal(offer("a1", "node-2"))).toBe("NOT_FOUND");

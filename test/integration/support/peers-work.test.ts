@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DirectQemu } from "../../support/direct-qemu.ts";
 import { ImageRegistry } from "../../support/image-registry.ts";
 import { ImageServer } from "../../support/image-server.ts";
+import { describeInCampaigns } from "../../support/in-campaigns.ts";
 import { describeWithPeers } from "../../support/peers.ts";
 import { PodmanService } from "../../support/podman-service.ts";
 import { SshServer } from "../../support/ssh-server.ts";
@@ -17,7 +18,7 @@ import { GUEST_COMMAND_LINE, tinyGuest } from "../../support/tiny-guest.ts";
 const run = promisify(execFile);
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJseedseedseedseedseedseedseedseedseedseedsee";
 
-describeWithPeers("the tiny guest", "tiny-guest", () => {
+describeInCampaigns("the tiny guest", "tiny-guest", () => {
   let directory: string;
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), "fleetgraph-seed-"));

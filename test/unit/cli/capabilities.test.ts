@@ -28,36 +28,41 @@ async function daemon(path: string) {
   daemons.push(server);
   await new Promise<void>((resolve) => server.listen(join(root, path), resolve));
 }
+/** What an inventory is read with. */
+const INVENTORY = { "usr/sbin/smartctl": "", "usr/bin/udevadm": "", "var/log/journal/x": "", "usr/share/misc/pci.ids": "" };
 const missing = () => missingCapabilities({ root });
 const names = async () => (await missing()).map(({ name }) => name);
 const remedyFor = async (name: string) => (await missing()).find((capability) => capability.name === name)?.remedy;
 
 describe("what a machine lacks", () => {
   it("is nothing where devices and programs are there and the daemons answer", async () => {
-    host({ "dev/kvm": "", "usr/bin/qemu-system-x86_64": "" });
+    host({ "dev/kvm": "", "usr/bin/qemu-system-x86_64": "", ...INVENTORY });
     await daemon("run/libvirt/libvirt-sock");
     await daemon("run/podman/podman.sock");
     expect(await missing()).toEqual([]);
   });
 
   it("is everything on an empty one, each with what to do", async () => {
-    expect(await names()).toEqual(["KVM", "libvirt", "QEMU", "podman or docker"]);
+    expect(await names()).toEqual(["KVM", "libvirt", "QEMU", "podman or docker", "smartctl", "udevadm", "journal", "pci.ids"]);
     expect((await missing()).every(({ remedy, without }) => remedy.length > 10 && without.length > 10)).toBe(true);
   });
 
   it("counts libvirt's modular daemon, and docker", async () => {
+    host(INVENTORY);
     await daemon("run/libvirt/virtqemud-sock");
     await daemon("var/run/docker.sock");
     expect(await names()).toEqual(["KVM", "QEMU"]);
   });
 
   it("does not count the daemons of a user's own session, which the agent does not use", async () => {
+    host(INVENTORY);
     await daemon("run/user/1000/libvirt/libvirt-sock");
     await daemon("run/user/1000/podman/podman.sock");
     expect(await names()).toEqual(["KVM", "libvirt", "QEMU", "podman or docker"]);
   });
 
   it("looks where the agent was told to look", async () => {
+    host(INVENTORY);
     await daemon("srv/libvirt.sock");
     await daemon("srv/engine.sock");
     const found = await missingCapabilities({ root, libvirtSockets: ["/srv/libvirt.sock"], containerSockets: ["/srv/engine.sock"] });

@@ -12,6 +12,7 @@ import { element, parseXml, text } from "../../../../agent/drivers/libvirt/xml.t
 import { createLogger } from "../../../../platform/observability/log.ts";
 import { Firmware, InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import { DriverHost, soon } from "../../../support/driver-host.ts";
+import { inCampaigns } from "../../../support/in-campaigns.ts";
 import { instancePlan, MIB, randomText } from "../../../support/instance-plans.ts";
 import { NetworkNamespace } from "../../../support/network-namespace.ts";
 import { describeWithPeers } from "../../../support/peers.ts";
@@ -75,6 +76,19 @@ describeWithPeers("the libvirt driver", ["network-namespaces", "libvirt", "tiny-
     expect((await host.traces()).filter((trace) => trace.includes(plan.instanceId))).toEqual([]);
   }
 
+  inCampaigns("says what virsh says of libvirt, the hypervisor and the host, and what boots guests once it was tried", async () => {
+    await host.driver.support(soon());
+    const said = await host.virsh("version");
+    const capabilities = readCapabilities(await host.virsh("capabilities"));
+    expect(await host.driver.libvirtFacts(soon())).toEqual({
+      hostUuid: capabilities.hostUuid,
+      hypervisor: "QEMU",
+      hypervisorVersion: /Running hypervisor: QEMU (\S+)/.exec(said)?.[1],
+      libvirtVersion: /Using library: libvirt (\S+)/.exec(said)?.[1],
+      virtualization: expect.stringMatching(/^(kvm|qemu)$/),
+    });
+  });
+
   test("says what runs here, with an accelerator that a guest was booted under", async () => {
     const support = await host.driver.support(soon());
     expect(support.map(({ type, supported }) => [type, supported])).toEqual([
@@ -90,7 +104,7 @@ describeWithPeers("the libvirt driver", ["network-namespaces", "libvirt", "tiny-
     expect(await host.traces()).toEqual([]);
   });
 
-  test("believes what was found out before on this host, and tries again where it is another one", async () => {
+  inCampaigns("believes what was found out before on this host, and tries again where it is another one", async () => {
     const found = (await host.driver.support(soon()))[0]?.engine;
     const kept = await readFile(host.probeFile, "utf8").catch(() => null);
     // Without /dev/kvm there is nothing to find out.
@@ -194,7 +208,7 @@ describeWithPeers("the libvirt driver", ["network-namespaces", "libvirt", "tiny-
     await removed(plan);
   });
 
-  test("a guest whose disk has no room left on the host stands still with the reason, and is removed all the same", async () => {
+  inCampaigns("a guest whose disk has no room left on the host stands still with the reason, and is removed all the same", async () => {
     const spec = { ...KERNEL, kernelArgs: `${GUEST_COMMAND_LINE} guest.busy=60`, memoryBytes: 96 * MIB };
     const plan = await made(
       planned({ ...spec, disks: [{ name: "data", type: "ssd", sizeBytes: 64 * MIB }] }, { type: InstanceType.MICROVM }),

@@ -7,17 +7,16 @@ import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import type { MigrationProgress } from "../../../../schema/generated/proto/hypervisor/v1/migration.ts";
 import { type DriverHost, soon } from "../../../support/driver-host.ts";
-import { inCampaigns } from "../../../support/in-campaigns.ts";
+import { describeInCampaigns, inCampaigns } from "../../../support/in-campaigns.ts";
 import { instancePlan, MIB } from "../../../support/instance-plans.ts";
 import { MigratingHosts, type Moving, SLOWLY } from "../../../support/migrating-hosts.ts";
-import { describeWithPeers } from "../../../support/peers.ts";
 import { GUEST_COMMAND_LINE } from "../../../support/tiny-guest.ts";
 import { until } from "../../../support/until.ts";
 
 /** A guest on a busy machine changes its memory faster than it is copied: it may stand still after a while. */
 const SOON = { autoConvergeSeconds: 3 };
 
-describeWithPeers("live migration", ["libvirt", "network-namespaces"], () => {
+describeInCampaigns("live migration", ["libvirt", "network-namespaces"], () => {
   let hosts: MigratingHosts;
   let a: DriverHost;
   let b: DriverHost;

@@ -4,9 +4,8 @@ import type { InstancePlan } from "../../../../agent/drivers/instance-driver.ts"
 import { Firmware, InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/compute.ts";
 import { CreateSnapshotRequest, Quiesce } from "../../../../schema/generated/proto/hypervisor/v1/snapshots.ts";
 import { DriverHost, soon } from "../../../support/driver-host.ts";
-import { inCampaigns } from "../../../support/in-campaigns.ts";
+import { describeInCampaigns, inCampaigns } from "../../../support/in-campaigns.ts";
 import { instancePlan, MIB } from "../../../support/instance-plans.ts";
-import { describeWithPeers } from "../../../support/peers.ts";
 import { GUEST_COMMAND_LINE } from "../../../support/tiny-guest.ts";
 import { until } from "../../../support/until.ts";
 
@@ -71,7 +70,7 @@ class Typist implements AsyncDisposable {
   }
 }
 
-describeWithPeers("snapshots and saved memory", ["network-namespaces", "libvirt", "tiny-guest"], () => {
+describeInCampaigns("snapshots and saved memory", ["network-namespaces", "libvirt", "tiny-guest"], () => {
   let host: DriverHost;
   beforeAll(async () => {
     host = await DriverHost.start(74);

@@ -1,6 +1,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { openSshHost } from "../../../../agent/host/ssh/ssh-host.ts";
 import { LibvirtClient } from "../../../../agent/libvirt/client.ts";
 import { createLogger } from "../../../../platform/observability/log.ts";
 import { ImageServer } from "../../../support/image-server.ts";
@@ -26,12 +27,12 @@ describeWithPeers("storage of a host that is reached by SSH alone", ["libvirt", 
   });
 
   it("is the same: an image that the agent fetches, a disk on it, a seed, and their end", async () => {
-    const { identityFile, knownHostsFile } = sshd;
-    const client = LibvirtClient.open({
-      uri: `qemu+ssh://${sshd.user}@${sshd.address}:${sshd.port}/system`,
-      log: createLogger({ name: "test", level: "silent" }),
-      ssh: { identityFile, knownHostsFile, options: ["IdentityAgent=none"] },
+    const log = createLogger({ name: "test", level: "silent" });
+    await using way = openSshHost({
+      ...{ host: sshd.address, port: sshd.port, user: sshd.user, hostKeys: [sshd.hostKey], log },
+      privateKey: await readFile(sshd.identityFile, "utf8"),
     });
+    const client = LibvirtClient.open({ uri: "qemu:///system", host: way, log });
     const signal = AbortSignal.timeout(50_000);
     try {
       await mkdir(host.images);

@@ -4,8 +4,8 @@ import { InstanceType } from "../../../../schema/generated/proto/hypervisor/v1/c
 import { ConsoleEnd, ConsoleKind, type ConsoleSession } from "../../../../schema/generated/proto/hypervisor/v1/consoles.ts";
 import { DriverHost, soon } from "../../../support/driver-host.ts";
 import type { FrameViewer } from "../../../support/frame-viewer.ts";
+import { describeInCampaigns } from "../../../support/in-campaigns.ts";
 import { instancePlan, MIB } from "../../../support/instance-plans.ts";
-import { describeWithPeers } from "../../../support/peers.ts";
 import { ServedConsoles } from "../../../support/served-consoles.ts";
 import { GUEST_COMMAND_LINE } from "../../../support/tiny-guest.ts";
 import { until } from "../../../support/until.ts";
@@ -23,7 +23,7 @@ const PLANS = [
 ];
 const quiet = () => undefined;
 
-describeWithPeers("consoles of guests", ["network-namespaces", "libvirt", "tiny-guest"], () => {
+describeInCampaigns("consoles of guests", ["network-namespaces", "libvirt", "tiny-guest"], () => {
   let host: DriverHost;
   let served: ServedConsoles;
   beforeAll(async () => {

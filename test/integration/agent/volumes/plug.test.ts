@@ -12,8 +12,8 @@ import { ImageFormat } from "../../../../schema/generated/proto/hypervisor/v1/im
 import { CreatePoolRequest, CreateVolumeRequest, PoolKind } from "../../../../schema/generated/proto/hypervisor/v1/storage.ts";
 import { DriverHost, soon } from "../../../support/driver-host.ts";
 import { GuestShell } from "../../../support/guest-shell.ts";
+import { describeInCampaigns } from "../../../support/in-campaigns.ts";
 import { instancePlan, MIB } from "../../../support/instance-plans.ts";
-import { describeWithPeers } from "../../../support/peers.ts";
 import { seededRandom, seedOfRun } from "../../../support/random.ts";
 import { GUEST_COMMAND_LINE } from "../../../support/tiny-guest.ts";
 import { until } from "../../../support/until.ts";
@@ -38,7 +38,7 @@ const LAB =
 /** Under emulation, on a machine that does other things besides. */
 const LONG_MS = 180_000;
 
-describeWithPeers("volumes and interfaces of instances", ["network-namespaces", "libvirt", "tiny-guest"], () => {
+describeInCampaigns("volumes and interfaces of instances", ["network-namespaces", "libvirt", "tiny-guest"], () => {
   let host: DriverHost;
   let shell: GuestShell;
   let nativeId: string;

@@ -64,7 +64,7 @@ test("a q35 has ports for devices that come while it runs; a microVM has none, a
   const ports = (xml: string) =>
     elements(element(parseXml(xml, "domain"), "devices"), "controller").filter((one) => attribute(one, "model") === "pcie-root-port")
       .length;
-  const devices = 3 + 2 + 3;
+  const devices = 3 + 2 + 4;
   expect(ports(built())).toBe(devices + 8);
   const micro = built(InstanceType.MICROVM);
   expect(ports(micro)).toBe(0);

@@ -3,7 +3,8 @@ import { readInventory } from "../../../../agent/hardware/inventory.ts";
 import { readHardwareUsage } from "../../../../agent/hardware/usage.ts";
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import { HardwareInventory, HardwareUsage } from "../../../../schema/generated/proto/hypervisor/v1/agent.ts";
-import { cpuList, hardwareView } from "../../../../subgraphs/nodes/services/hardware-view.ts";
+import { cpuList, hardwareView } from "../../../../subgraphs/nodes/services/inventory/hardware-view.ts";
+import type { ContentOf } from "../../../../subgraphs/nodes/services/inventory/inventory-parts.ts";
 import { openCapturedHost } from "../../../support/captured-host.ts";
 
 const ALL = [
@@ -17,11 +18,20 @@ const ALL = [
   "numa.memoryFreeBytes",
 ];
 
+type Hardware = ContentOf<"HARDWARE">;
+
+/** As the database gives it back. */
+function hardwareOf(part: Parameters<typeof HardwareInventory.fromPartial>[0]): Hardware {
+  return JSON.parse(JSON.stringify(HardwareInventory.fromPartial(part))) as Hardware;
+}
+
 describe("hardwareView", () => {
   it("joins what a two-socket host reported with what it says now", async () => {
     await using captured = await openCapturedHost("aarch64-two-sockets-numa");
     const inventory = await readInventory(captured.host);
-    const view = hardwareView({ inventory, missing: "", usage: { usage: await readHardwareUsage(captured.host) }, volatileFields: ALL });
+    const stored = { content: inventory.hardware as Hardware, observedAt: inventory.observedAt };
+    const usage = { value: await readHardwareUsage(captured.host) };
+    const view = hardwareView({ inventory: stored, missing: "", usage, volatileFields: ALL });
     expect(view.cpu.architecture).toBe("aarch64");
     expect(view.numa?.length).toBeGreaterThan(1);
     for (const node of view.numa ?? []) {
@@ -36,14 +46,14 @@ describe("hardwareView", () => {
   });
 
   it("leaves out what was not asked for, without a word about it", () => {
-    const inventory = { hardware: HardwareInventory.fromPartial({ memory: { totalBytes: 8 } }), observedAt: new Date(5) };
+    const inventory = { content: hardwareOf({ memory: { totalBytes: 8 } }), observedAt: new Date(5) };
     const view = hardwareView({ inventory, missing: "", usage: null, volatileFields: [] });
     expect(view.memory).toMatchObject({ totalBytes: 8, usedBytes: null, usedPercent: null });
     expect(view.unavailable).toEqual([]);
   });
 
   it("gives each value that the agent could not be asked for its reason, in capitals", () => {
-    const inventory = { hardware: HardwareInventory.fromPartial({}), observedAt: new Date(5) };
+    const inventory = { content: hardwareOf({}), observedAt: new Date(5) };
     const refusal = new FleetError("UNAVAILABLE", "Silent.", { reason: "NodeOffline" });
     const view = hardwareView({ inventory, missing: "", usage: { refusal }, volatileFields: ["memory.usedBytes", "cpu.currentMhz"] });
     expect(view.unavailable).toEqual([
@@ -62,7 +72,7 @@ describe("hardwareView", () => {
   });
 
   it("tells a list that could not be read from an empty one", () => {
-    const hardware = HardwareInventory.fromPartial({
+    const content = hardwareOf({
       numa: [
         { id: 0, cpus: [] },
         { id: 1, cpus: [] },
@@ -73,7 +83,7 @@ describe("hardwareView", () => {
         { field: "numa[1].cpus", reason: "UNREADABLE", message: "" },
       ],
     });
-    const view = hardwareView({ inventory: { hardware, observedAt: new Date(0) }, missing: "", usage: null, volatileFields: [] });
+    const view = hardwareView({ inventory: { content, observedAt: new Date(0) }, missing: "", usage: null, volatileFields: [] });
     expect(view.cpu.caches).toBeNull();
     expect(view.hugePages).toEqual([]);
     expect(view.numa?.map(({ cpus, cpuList: text }) => [cpus, text])).toEqual([
@@ -83,7 +93,7 @@ describe("hardwareView", () => {
   });
 
   it("passes on what the agent could not read, for the fields that were asked for", () => {
-    const inventory = { hardware: HardwareInventory.fromPartial({ numa: [{ id: 0 }] }), observedAt: new Date(0) };
+    const inventory = { content: hardwareOf({ numa: [{ id: 0 }] }), observedAt: new Date(0) };
     const usage = HardwareUsage.fromPartial({
       unavailable: [
         { field: "memory.usedBytes", reason: "UNREADABLE", message: "a" },
@@ -93,7 +103,7 @@ describe("hardwareView", () => {
       ],
     });
     const fieldsOf = (volatileFields: string[]) =>
-      hardwareView({ inventory, missing: "", usage: { usage }, volatileFields }).unavailable.map(
+      hardwareView({ inventory, missing: "", usage: { value: usage }, volatileFields }).unavailable.map(
         ({ field, message }) => `${field} ${message}`,
       );
     expect(fieldsOf(["memory.usedPercent"])).toEqual(["memory.usedPercent a"]);
