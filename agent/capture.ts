@@ -9,7 +9,7 @@ import { PCI_NEEDS } from "./hardware/pci/pci.ts";
 import { USAGE_NEEDS } from "./hardware/usage.ts";
 import { USB_NEEDS } from "./hardware/usb/usb.ts";
 import { anonymous } from "./host/capture/anonymous.ts";
-import { fetchCapture } from "./host/capture/fetch.ts";
+import { fetchCapture, scriptsBy } from "./host/capture/fetch.ts";
 import { writeCapture } from "./host/capture/format.ts";
 import type { HostChannel, HostCommand } from "./host/host-channel.ts";
 
@@ -30,7 +30,7 @@ export async function captureText(host: HostChannel, { raw = false }: { raw?: bo
     (name): HostCommand => ({ program: "smartctl", args: ["--json", "-a", "-n", "standby", `/dev/${name}`], privileged: true }),
   );
   const paths = [...new Set(NEEDS.flatMap((needs) => needs.paths))];
-  const capture = await fetchCapture(host, { paths, commands: [...NEEDS.flatMap(({ commands }) => commands), ...smart] });
+  const capture = await fetchCapture(scriptsBy(host), { paths, commands: [...NEEDS.flatMap(({ commands }) => commands), ...smart] });
   if (raw) return writeCapture(capture, randomBytes(16).toString("hex"));
   const name = await host.exec({ program: "uname", args: ["-n"] }).catch(() => null);
   return writeCapture(anonymous(capture, name?.stdout.trim() ?? ""), "boundary");

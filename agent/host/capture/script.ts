@@ -20,7 +20,8 @@ tree() {
     if [ -d "$p" ]; then
       if [ -r "$p" ] && [ -x "$p" ]; then printf 'd %s\\n' "$p"; else printf 'u %s\\n' "$p"; fi
       for e in "$p"/* "$p"/.[!.]*; do
-        if [ -e "$e" ] || [ -h "$e" ]; then printf ' %s\\n' "\${e##*/}"; fi
+        case $e in "$p/*" | "$p/.[!.]*") [ -e "$e" ] || [ -h "$e" ] || continue ;; esac
+        printf ' %s\\n' "\${e##*/}"
       done
     elif [ -f "$p" ]; then printf 'f %s\\n' "$p"
     elif [ -e "$p" ]; then printf 'o %s\\n' "$p"
@@ -28,14 +29,14 @@ tree() {
     fi
   done
 }
-each() { printf '%s\\n' "$T" | awk -v kinds="$1" 'index(kinds, substr($0, 1, 2)) && !seen[$0]++ { print substr($0, 3) }' | tr '\\n' '\\0'; }
+each() { printf '%s\\n' "$T" | awk -v kinds="$1" 'index(kinds, substr($0, 1, 2)) && !seen[$0]++ { printf "%s%c", substr($0, 3), 0 }'; }
 if command -v timeout >/dev/null 2>&1; then limit="timeout ${COMMAND_SECONDS}"; else limit=; fi
-if [ "$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n --"; fi
 run() {
   command -v "$1" >/dev/null 2>&1 || { echo ${quotedWord(NOT_INSTALLED.said)} >&2; return ${NOT_INSTALLED.exitCode}; }
   LC_ALL=C.UTF-8 $limit "$@"
 }
 root() {
+  if [ "$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n --"; fi
   command -v "$1" >/dev/null 2>&1 || { echo ${quotedWord(NOT_INSTALLED.said)} >&2; return ${NOT_INSTALLED.exitCode}; }
   LC_ALL=C.UTF-8 $limit $sudo "$@"
 }

@@ -177,7 +177,8 @@ export class SshHost implements HostChannel {
   }
 
   async snapshot(needs: HostNeeds): Promise<HostChannel> {
-    return new CapturedHost(await fetchCapture(this, needs), this);
+    const sessions = await this.#sessions("sh");
+    return new CapturedHost(await fetchCapture((script, limits) => sessions.script(script, limits), needs), this);
   }
 
   #one(path: string): Promise<HostChannel> {

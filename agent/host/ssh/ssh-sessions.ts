@@ -5,6 +5,7 @@ import { Turns } from "../../libvirt/turns.ts";
 import { type ExecOptions, type ExecResult, type FollowedCommand, type HostCommand, HostReadError } from "../host-channel.ts";
 import { checkedSudo, followed, outputOf, type RunningProgram } from "../program.ts";
 import { readError, reasonSaid } from "../read-error.ts";
+import { KeptShell, type ScriptLimits, type ScriptResult } from "./kept-shell.ts";
 import { fedLine, NOT_INSTALLED, SHELL_MARK, SHELL_PROBE, socketLine, watchedLine } from "./remote-shell.ts";
 import type { SshConnection } from "./ssh-connection.ts";
 
@@ -37,6 +38,9 @@ export class SshSessions {
   );
   readonly #open = new Set<OpenSession>();
   #followed = 0;
+  #shell: KeptShell | null = null;
+  /** False once the host refused a session: one that is kept is missing for others then. */
+  #keepsShell = true;
   #lost: Error | null = null;
   /** Null for an account without a shell. */
   shell: RemoteShell | null = null;
@@ -72,6 +76,24 @@ export class SshSessions {
     return bySudo ? checkedSudo(result, command.program) : result;
   }
 
+  /** Runs a script for sh without input: in the shell that is kept for it, or in one of its own while that is busy. */
+  async script(script: string, limits: ScriptLimits): Promise<ScriptResult> {
+    this.demandShell("sh");
+    if (this.#keepsShell && (this.#shell === null || this.#shell.isOver)) {
+      const { running } = await this.#begin("sh", fedLine("sh", []), limits.timeoutMs, undefined);
+      // Of several that began one at once, the first is kept.
+      if (this.#shell === null || this.#shell.isOver) this.#shell = new KeptShell(running);
+      else running.kill(true);
+    }
+    const shell = this.#shell;
+    if (shell?.isFree) {
+      return await shell.run(script, limits).finally(() => {
+        if (!this.#keepsShell) shell.close();
+      });
+    }
+    return await this.exec({ program: "sh", args: [] }, { ...limits, input: script });
+  }
+
   async follow(command: HostCommand, signal: AbortSignal): Promise<FollowedCommand> {
     const { program, args } = this.#asRoot(command);
     if (this.#followed >= FOLLOWED) {
@@ -103,6 +125,11 @@ export class SshSessions {
     clearTimeout(timer);
     if (!begun) throw socketError(socketPath, said);
     return channel;
+  }
+
+  #releaseShell(): void {
+    this.#keepsShell = false;
+    if (this.#shell?.isFree) this.#shell.close();
   }
 
   demandShell(name: string): RemoteShell {
@@ -155,6 +182,7 @@ export class SshSessions {
         if (this.#lost !== null) throw this.#lost;
         signal?.throwIfAborted();
         const counts = "reason" in (error as object);
+        if (counts) this.#releaseShell();
         if (!counts || performance.now() + REFUSED_PAUSE_MS > end) {
           const message = `The host's sshd opens no ${counts ? "more sessions (MaxSessions)" : "session"}: ${(error as Error).message}`;
           throw new HostReadError("UNREADABLE", name, message, error);

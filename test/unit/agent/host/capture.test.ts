@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { anonymous } from "../../../../agent/host/capture/anonymous.ts";
 import { CapturedHost } from "../../../../agent/host/capture/captured-host.ts";
-import { fetchCapture } from "../../../../agent/host/capture/fetch.ts";
+import { fetchCapture, scriptsBy } from "../../../../agent/host/capture/fetch.ts";
 import { type Capture, parseCapture, writeCapture } from "../../../../agent/host/capture/format.ts";
 import { askedFor, literalPath, shellPattern } from "../../../../agent/host/capture/globs.ts";
 import { captureScript } from "../../../../agent/host/capture/script.ts";
@@ -59,7 +59,7 @@ describe("what is fetched of a host at once", () => {
   });
 
   it("is refused when it is cut off, or is something else", async () => {
-    const text = writeCapture(await fetchCapture(new LocalHost(), needs()), "b0");
+    const text = writeCapture(await fetchCapture(scriptsBy(new LocalHost()), needs()), "b0");
     expect(() => parseCapture(text.slice(0, -10))).toThrow(expect.objectContaining({ reason: "UNREADABLE" }));
     expect(() => parseCapture("sh: not found", "nologin")).toThrow(
       expect.objectContaining({ message: expect.stringContaining("nologin") }),
