@@ -85,8 +85,10 @@ export class HostInventories {
   async #read(due: readonly PartState[], signal: AbortSignal): Promise<void> {
     const { host, sources } = this.#options;
     try {
-      const snapshot = await host.snapshot(needsOf(due.map(({ reader }) => reader)));
       const known = once(sources(signal));
+      // Both are asked at the same time; they never throw.
+      if (due.some(({ reader }) => reader.asksUsers)) void known.users();
+      const snapshot = await host.snapshot(needsOf(due.map(({ reader }) => reader)));
       for (const state of due) await this.#readOne(state, snapshot, known);
     } catch (error) {
       for (const state of due) this.#failed(state, error);

@@ -54,6 +54,8 @@ export interface PartReader {
   readonly everyMs: number;
   /** Asks programs that may take long: the other parts do not wait for it. */
   readonly isSlow: boolean;
+  /** Whether it reads who uses the host's devices. */
+  readonly asksUsers: boolean;
   /** `host` is a snapshot that holds the needs. What cannot be read is in the part's `unavailable`. */
   read(host: HostChannel, sources: PartSources): Promise<PartReading>;
 }
@@ -66,6 +68,7 @@ interface PartDefinition<F extends ContentField> {
   read(host: HostChannel, sources: PartSources): Promise<NonNullable<PartContent[F]>>;
   everyMs?: number;
   isSlow?: boolean;
+  asksUsers?: boolean;
   /** What the digest is made of, where not every difference is worth a report. */
   essence?(content: NonNullable<PartContent[F]>): NonNullable<PartContent[F]>;
 }
@@ -84,16 +87,16 @@ export function partReaders(smart: Pick<SmartWatch, "know" | "readings">): PartR
       },
     }),
     reader({
-      ...{ part: InventoryPart.PCI, field: "pci", encoding: PciInventory, needs: PCI_NEEDS },
+      ...{ part: InventoryPart.PCI, field: "pci", encoding: PciInventory, needs: PCI_NEEDS, asksUsers: true },
       read: async (host, { users }) => await readOf(host, await users(), readPci, readPciOverLibvirt),
       essence: steadyPci,
     }),
     reader({
-      ...{ part: InventoryPart.USB, field: "usb", encoding: UsbInventory, needs: USB_NEEDS },
+      ...{ part: InventoryPart.USB, field: "usb", encoding: UsbInventory, needs: USB_NEEDS, asksUsers: true },
       read: async (host, { users }) => await readOf(host, await users(), readUsb, readUsbOverLibvirt),
     }),
     reader({
-      ...{ part: InventoryPart.NETWORK, field: "network", encoding: NetworkInventory, needs: NETWORK_NEEDS },
+      ...{ part: InventoryPart.NETWORK, field: "network", encoding: NetworkInventory, needs: NETWORK_NEEDS, asksUsers: true },
       read: async (host, { users }) => await readOf(host, await users(), readNetwork, readNetworkOverLibvirt),
     }),
     reader({
@@ -103,7 +106,7 @@ export function partReaders(smart: Pick<SmartWatch, "know" | "readings">): PartR
       essence: (content) => (content.bootId === undefined ? content : { ...content, bootedAt: undefined }),
     }),
     reader({
-      ...{ part: InventoryPart.DISKS, field: "disks", encoding: DiskInventory, needs: DISK_NEEDS, isSlow: true },
+      ...{ part: InventoryPart.DISKS, field: "disks", encoding: DiskInventory, needs: DISK_NEEDS, isSlow: true, asksUsers: true },
       read: async (host, { users }) => {
         if (host instanceof LibvirtOnlyHost) return await readDisksOverLibvirt(host, await users());
         const inventory = await readDisks(host, await users());
@@ -135,9 +138,18 @@ function readOf<T>(host: HostChannel, users: DeviceUsers, read: Read<HostChannel
 }
 
 function reader<F extends ContentField>(definition: PartDefinition<F>): PartReader {
-  const { part, field, encoding, needs, everyMs = EVERY_MS, isSlow = false, essence = (content) => content } = definition;
+  const {
+    part,
+    field,
+    encoding,
+    needs,
+    everyMs = EVERY_MS,
+    isSlow = false,
+    asksUsers = false,
+    essence = (content) => content,
+  } = definition;
   return {
-    ...{ part, needs, everyMs, isSlow },
+    ...{ part, needs, everyMs, isSlow, asksUsers },
     async read(host, sources) {
       const observedAt = new Date();
       const content = await definition.read(host, sources);

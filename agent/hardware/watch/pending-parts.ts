@@ -1,9 +1,9 @@
 import type { InventoryPart } from "../../../schema/generated/proto/hypervisor/v1/inventory.ts";
 
 /** Events of one change come together: a device, its interfaces, its driver. */
-const QUIET_MS = 50;
+const QUIET_MS = 30;
 /** Events that go on and on do not postpone a reading beyond so many times that. */
-const LONGEST_QUIETS = 5;
+const LONGEST_QUIETS = 3;
 
 /** Parts of the inventory that are to be read again, collected until it is quiet for a moment. */
 export class PendingParts {

@@ -29,7 +29,7 @@ function lane(host: HostChannel, parts: InventoryPart[]) {
   const readers = parts.map((part): PartReader => {
     const needs = { paths: [], commands: [] };
     return {
-      ...{ part, needs, everyMs: 60_000, isSlow: false },
+      ...{ part, needs, everyMs: 60_000, isSlow: false, asksUsers: true },
       async read(_host, { users }): Promise<PartReading> {
         await users();
         if (part === failing) throw new TypeError("a fault of the reader");

@@ -12,9 +12,9 @@ describe("parts that are to be read again", () => {
     const pending = new PendingParts([PCI, NETWORK]);
     const { ready } = pending;
     pending.note([PCI]);
-    vi.advanceTimersByTime(40);
+    vi.advanceTimersByTime(20);
     pending.note([NETWORK, PCI]);
-    vi.advanceTimersByTime(40);
+    vi.advanceTimersByTime(20);
     expect([ready.aborted, pending.take()]).toEqual([false, []]);
     vi.advanceTimersByTime(10);
     expect(ready.aborted).toBe(true);
