@@ -137,6 +137,9 @@ async function press(page: Page, tab: string): Promise<void> {
   await page.locator(".graphiql-tabs").getByText(tab, { exact: true }).click({ timeout: WAIT_MS });
   // What is run before the other tab is open is shown in neither.
   await page.locator(".graphiql-tab-active").getByText(tab, { exact: true }).waitFor({ timeout: WAIT_MS });
+  // Before both editors are there, GraphiQL runs nothing.
+  await page.locator(".graphiql-query-editor .view-line").filter({ hasText: tab }).first().waitFor({ timeout: WAIT_MS });
+  await page.locator(".graphiql-response .monaco-editor").waitFor({ timeout: WAIT_MS });
   await page.getByRole("button", { name: /^Execute query/ }).click({ timeout: WAIT_MS });
 }
 
