@@ -76,6 +76,26 @@ describeWithPeers("a host over SSH", "sshd", () => {
     await expect(snapshot.read("/proc/uptime")).rejects.toMatchObject({ reason: "UNREADABLE" });
   });
 
+  test("keeps a shell for snapshots; one that was killed, or is missing for others, is no loss", async () => {
+    const self = { program: "sh", args: ["-c", "ps -o sess= -p $$"] };
+    const shellOf = async (of: SshHost) => (await (await of.snapshot({ paths: [], commands: [self] })).exec(self)).stdout.trim();
+    const shell = await shellOf(host);
+    expect(await shellOf(host)).toBe(shell);
+    const both = await Promise.all([shellOf(host), shellOf(host)]);
+    expect(new Set(both).size).toBe(2);
+    process.kill(Number(shell), "SIGKILL");
+    const next = await until(async () => (await shellOf(host).catch(() => shell)) !== shell, "another shell").then(() => shellOf(host));
+    expect(await shellOf(host)).toBe(next);
+
+    await using narrow = await open(other);
+    await shellOf(narrow);
+    const running = await narrow.follow({ program: "sleep", args: ["43.5"] }, signal);
+    // sshd allows two sessions: the shell gives way.
+    expect((await narrow.exec({ program: "echo", args: ["third"] })).stdout).toBe("third\n");
+    expect(await shellOf(narrow)).not.toBe("");
+    await running.close();
+  });
+
   test("runs programs, with arguments that no shell touches, input, exit codes and limits", async () => {
     const words = ["a b", "'", '"$(reboot)"', "*", "", "\\n"];
     expect((await host.exec({ program: "printf", args: ["%s|", ...words] })).stdout).toBe(words.map((word) => `${word}|`).join(""));
