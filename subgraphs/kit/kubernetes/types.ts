@@ -65,6 +65,8 @@ export interface ListOptions extends Partial<ObjectFilter> {
   continueToken?: string;
   /** Only metadata is sent (PartialObjectMetadata). */
   metadataOnly?: boolean;
+  /** As it was exactly then (resourceVersionMatch=Exact); 410 where that is no longer kept. Not to be told again with a continueToken. */
+  resourceVersion?: string;
   signal: AbortSignal;
   /** 10 s unless told. */
   timeoutMs?: number;
