@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import type { TestProject } from "vitest/node";
+import { kubernetesPrograms } from "./kubernetes/programs.ts";
 import { CHROMIUM, NATS_URL, POSTGRESQL_URL } from "./peer-addresses.ts";
 
 declare module "vitest" {
@@ -34,8 +35,18 @@ export default async function detectPeers(project: TestProject): Promise<void> {
     registry: everyProgramProblem("/usr/bin/docker-registry"),
     "journal-remote": everyProgramProblem("/lib/systemd/systemd-journal-remote", "/usr/bin/journalctl"),
     udevadm: programProblem("/usr/bin/udevadm", "/sbin/udevadm"),
+    kubernetes: await kubernetesProblem(project.name),
     sshd: rootProblem() ?? everyProgramProblem("/usr/sbin/sshd", "/usr/bin/ssh"),
   });
+}
+
+/** Unit tests have no peers: nothing is built for them. */
+async function kubernetesProblem(projectName: string): Promise<string | null> {
+  if (projectName === "unit") return "unit tests have no peers";
+  return kubernetesPrograms((what) => process.stdout.write(` ${what}\n`)).then(
+    () => null,
+    (error: Error) => error.message,
+  );
 }
 
 function rootProblem(): string | null {

@@ -16,7 +16,8 @@ export type Peer =
   | "registry"
   | "sshd"
   | "udevadm"
-  | "journal-remote";
+  | "journal-remote"
+  | "kubernetes";
 
 /** Null where the peer is there; otherwise why not. */
 function peerProblem(peer: Peer): string | null {
