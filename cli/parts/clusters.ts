@@ -1,5 +1,6 @@
 import type { TokenVerifier } from "../../platform/auth/jwt.ts";
 import type { Config } from "../../platform/config/settings.ts";
+import { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import type { CertificateAuthority } from "../../platform/tls/certificate-authority.ts";
 import { type ClustersConfig, DEFAULT_CLUSTERS_CONFIG } from "../../subgraphs/clusters/config.ts";
 import { type ClustersSubgraph, startClustersSubgraph } from "../../subgraphs/clusters/main.ts";
@@ -18,6 +19,7 @@ export async function startClusters(
     bus,
     verifier,
     authority,
+    secrets: await SecretKeys.open(config["secrets.keyDir"]),
     log,
     metrics,
     config: clustersConfig(config),

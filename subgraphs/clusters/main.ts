@@ -3,6 +3,7 @@ import type { GrpcService } from "../../platform/grpc/server.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { Metrics } from "../../platform/observability/metrics.ts";
 import { systemContext } from "../../platform/request-context.ts";
+import type { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import type { CertificateAuthority } from "../../platform/tls/certificate-authority.ts";
 import type { ServiceEndpoint } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import type { Bus } from "../kit/events/bus.ts";
@@ -13,6 +14,7 @@ import { openStore, type Store } from "../kit/store/orm.ts";
 import { type ClustersConfig, DEFAULT_CLUSTERS_CONFIG } from "./config.ts";
 import { Agent } from "./entities/agent.ts";
 import { JoinToken } from "./entities/join-token.ts";
+import { KubernetesCluster } from "./entities/kubernetes-cluster.ts";
 import { Node } from "./entities/node.ts";
 import { NodeCommand } from "./entities/node-command.ts";
 import { NodeLiveness } from "./entities/node-liveness.ts";
@@ -21,6 +23,7 @@ import { clusterService } from "./grpc/cluster-service.ts";
 import { enrollmentService } from "./grpc/enrollment-service.ts";
 import { AddBridged20261212 } from "./migrations/add-bridged.ts";
 import { AddMaintenance20261207 } from "./migrations/add-maintenance.ts";
+import { CreateKubernetesClusters20261216 } from "./migrations/create-kubernetes-clusters.ts";
 import { CreateNodes20261120 } from "./migrations/create-nodes.ts";
 import { type ClustersContext, clustersContext } from "./resolvers/clusters-context.ts";
 import { clustersSchema } from "./schema.ts";
@@ -38,6 +41,8 @@ export interface ClustersOptions {
   verifier: TokenVerifier;
   /** Signs agents' certificates. */
   authority: CertificateAuthority;
+  /** Of what the database keeps sealed. Replicas have the same. */
+  secrets: SecretKeys;
   log: Logger;
   metrics: Metrics;
   config?: Partial<ClustersConfig>;
@@ -64,13 +69,14 @@ export interface ClustersSubgraph {
 
 /** Opens the database, starts to judge leases and to serve. Throws where the database cannot be used. */
 export async function startClustersSubgraph(options: ClustersOptions): Promise<ClustersSubgraph> {
-  const { bus, verifier, authority, metrics } = options;
+  const { bus, verifier, authority, secrets, metrics } = options;
   const log = options.log.child({ subgraph: NAME });
   const config = { ...DEFAULT_CLUSTERS_CONFIG, ...options.config };
   const store = await openClustersStore(options.databaseUrl, options.log);
   const eventLog = new EventLog(store, bus, { retention: options.retention });
   const stopping = new AbortController();
-  const services = new ClustersServices({ store, log: eventLog, authority, config, ctx: systemContext(NAME, stopping.signal, log) });
+  const ctx = systemContext(NAME, stopping.signal, log);
+  const services = new ClustersServices({ store, log: eventLog, authority, secrets, config, ctx });
   const { schema, sdl } = clustersSchema();
   const handler = createSubgraphHandler<ClustersContext>({
     name: NAME,
@@ -128,8 +134,9 @@ export async function issueJoinToken(
 
 /** The database with its migrations run. */
 export function openClustersStore(url: string, log: Logger): Promise<Store> {
-  const entities = [Node, ResourcesColumns, NodeLiveness, NodeCommand, JoinToken, Agent];
-  return openStore({ name: NAME, url, entities, migrations: [CreateNodes20261120, AddMaintenance20261207, AddBridged20261212], log });
+  const entities = [Node, ResourcesColumns, NodeLiveness, NodeCommand, JoinToken, Agent, KubernetesCluster];
+  const migrations = [CreateNodes20261120, AddMaintenance20261207, AddBridged20261212, CreateKubernetesClusters20261216];
+  return openStore({ name: NAME, url, entities, migrations, log });
 }
 
 /** Counted when the metrics are read. */

@@ -15,6 +15,7 @@ import { createGrpcServer } from "../../platform/grpc/server.ts";
 import { ServerTls } from "../../platform/grpc/server-tls.ts";
 import { createLogger } from "../../platform/observability/log.ts";
 import { Metrics } from "../../platform/observability/metrics.ts";
+import { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import { CertificateAuthority } from "../../platform/tls/certificate-authority.ts";
 import type { KeyPair } from "../../platform/tls/certificate-files.ts";
 import { EnrollmentServiceDefinition } from "../../schema/generated/proto/hypervisor/v1/agent.ts";
@@ -52,6 +53,8 @@ export interface ClustersReplica {
 export class ClustersFleet {
   readonly ca: CertificateAuthority;
   readonly databaseUrl: string;
+  /** Of the keys that seal what the database keeps. */
+  readonly secretsDir: string;
   readonly #issuer: LocalIssuer;
   readonly #dir: string;
   readonly #shared = new InProcessBus();
@@ -63,6 +66,7 @@ export class ClustersFleet {
     this.ca = ca;
     this.#issuer = issuer;
     this.#dir = dir;
+    this.secretsDir = join(dir, "secrets");
     this.#nats = variant !== "SQLite";
     const url = new URL(POSTGRESQL_URL);
     url.pathname = `/clusters_test_${randomBytes(6).toString("hex")}`;
@@ -84,6 +88,7 @@ export class ClustersFleet {
       bus,
       verifier,
       authority: this.ca,
+      secrets: await SecretKeys.open(this.secretsDir),
       log,
       metrics,
       config,

@@ -174,6 +174,7 @@ export class HostsFleet implements AsyncDisposable {
     this.clusters = await startClustersSubgraph({
       databaseUrl: `sqlite:${join(this.#dir, "clusters.db")}`,
       ...{ bus: this.#bus, verifier: this.#issuer.verifier(), authority: this.#ca, log: this.#log, metrics: new Metrics() },
+      secrets: await SecretKeys.open(join(this.#dir, "secrets")),
       config: { heartbeatIntervalSeconds: 1, leaseTtlSeconds: LEASE_SECONDS, sweepIntervalMs: 100, livenessIntervalMs: 500 },
     });
     this.#closers.push(() => this.clusters.stop(0));

@@ -12,6 +12,7 @@ import { createGrpcServer, type GrpcServer } from "../../../platform/grpc/server
 import { ServerTls } from "../../../platform/grpc/server-tls.ts";
 import { createLogger } from "../../../platform/observability/log.ts";
 import { Metrics } from "../../../platform/observability/metrics.ts";
+import { SecretKeys } from "../../../platform/secrets/secret-keys.ts";
 import { CertificateAuthority } from "../../../platform/tls/certificate-authority.ts";
 import { ClusterServiceDefinition, NodeStatus } from "../../../schema/generated/proto/hypervisor/v1/cluster.ts";
 import { type ClustersSubgraph, issueJoinToken, startClustersSubgraph } from "../../../subgraphs/clusters/main.ts";
@@ -57,6 +58,7 @@ class Clusters {
       bus: new InProcessBus(),
       verifier: this.#issuer.verifier(),
       authority: this.authority,
+      secrets: await SecretKeys.open(join(this.directory, "secrets")),
       log,
       metrics: new Metrics(),
       config: { heartbeatIntervalSeconds: 1, leaseTtlSeconds: 3, sweepIntervalMs: 100, livenessIntervalMs: 500 },

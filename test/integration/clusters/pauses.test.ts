@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createLogger } from "../../../platform/observability/log.ts";
 import { type RequestContext, systemContext } from "../../../platform/request-context.ts";
+import { SecretKeys } from "../../../platform/secrets/secret-keys.ts";
 import { CertificateAuthority } from "../../../platform/tls/certificate-authority.ts";
 import { DEFAULT_CLUSTERS_CONFIG } from "../../../subgraphs/clusters/config.ts";
 import { openClustersStore } from "../../../subgraphs/clusters/main.ts";
@@ -28,7 +29,9 @@ describe("leases by a clock that the test moves", () => {
     ctx = systemContext("test", AbortSignal.timeout(60_000), log);
     const authority = await CertificateAuthority.open(join(dir, "ca"));
     const config = DEFAULT_CLUSTERS_CONFIG;
-    services = new ClustersServices({ store, log: new EventLog(store, new InProcessBus()), authority, config, ctx, clock: () => now });
+    const secrets = await SecretKeys.open(join(dir, "secrets"));
+    const eventLog = new EventLog(store, new InProcessBus());
+    services = new ClustersServices({ store, log: eventLog, authority, secrets, config, ctx, clock: () => now });
     const node = await services.registration.register(ctx, {
       hostname: "host",
       ip: "10.0.0.1",

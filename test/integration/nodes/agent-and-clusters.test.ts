@@ -39,8 +39,9 @@ async function startControlPlane() {
   const databaseUrl = `sqlite:${join(dir, "clusters.db")}`;
   const bus = new InProcessBus();
   const shared = { verifier: issuer.verifier(), log, metrics: new Metrics() };
+  const secrets = await SecretKeys.open(join(dir, "secrets"));
   const config = { heartbeatIntervalSeconds: 1, leaseTtlSeconds: 2, sweepIntervalMs: 100, livenessIntervalMs: 200 };
-  const clusters = await startClustersSubgraph({ ...shared, databaseUrl, bus, authority, config });
+  const clusters = await startClustersSubgraph({ ...shared, databaseUrl, bus, authority, secrets, config });
   closers.push(() => clusters.stop(0));
   const address = Promise.withResolvers<string>();
   const nodes = await startNodesSubgraph({
@@ -49,7 +50,7 @@ async function startControlPlane() {
     bus,
     clustersAddress: address.promise,
     computeAddress: address.promise,
-    secrets: await SecretKeys.open(join(dir, "secrets")),
+    secrets,
     credentials: () => ({ ...pair, caPem: authority.certificatePem }),
   });
   closers.push(() => nodes.stop(0));

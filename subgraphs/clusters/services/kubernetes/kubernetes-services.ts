@@ -1,0 +1,57 @@
+import type { RequestContext } from "../../../../platform/request-context.ts";
+import type { SecretKeys } from "../../../../platform/secrets/secret-keys.ts";
+import type { EventLog } from "../../../kit/events/event-log.ts";
+import type { Store } from "../../../kit/store/orm.ts";
+import { AccessCheck } from "./access-check.ts";
+import { ClusterClaims } from "./cluster-claims.ts";
+import { ClusterClients } from "./cluster-clients.ts";
+import { ClusterNews } from "./cluster-news.ts";
+import { KubernetesClusterQueries } from "./cluster-queries.ts";
+import { ClusterWriter } from "./cluster-writer.ts";
+import { KubernetesHealthWriter } from "./health-writer.ts";
+import { KubeconfigSecrets } from "./kubeconfig-secrets.ts";
+import { KubernetesRegistry } from "./registry.ts";
+
+export interface KubernetesServicesParts {
+  store: Store;
+  log: EventLog;
+  secrets: SecretKeys;
+  /** The control plane itself; its signal ends what runs in the background. */
+  ctx: RequestContext;
+}
+
+/** All of Kubernetes clusters, wired together. */
+export class KubernetesServices {
+  readonly queries: KubernetesClusterQueries;
+  readonly registry: KubernetesRegistry;
+  readonly clients: ClusterClients;
+  readonly news: ClusterNews;
+  readonly claims: ClusterClaims;
+  readonly health: KubernetesHealthWriter;
+  readonly #ctx: RequestContext;
+  readonly #secrets: KubeconfigSecrets;
+
+  constructor({ store, log, secrets, ctx }: KubernetesServicesParts) {
+    const writer = new ClusterWriter(store);
+    this.#ctx = ctx;
+    this.#secrets = new KubeconfigSecrets(store, secrets);
+    this.queries = new KubernetesClusterQueries(store, log, this.#secrets);
+    this.registry = new KubernetesRegistry(writer, this.#secrets, new AccessCheck());
+    this.clients = new ClusterClients(ctx, store, this.#secrets);
+    this.news = new ClusterNews(ctx, store, log);
+    this.claims = new ClusterClaims(store);
+    this.health = new KubernetesHealthWriter(writer);
+    this.clients.follow(this.news);
+  }
+
+  async start(): Promise<void> {
+    await this.#secrets.resealAll(this.#ctx);
+    this.news.start();
+  }
+
+  /** After the signal of the context. */
+  async stop(): Promise<void> {
+    await this.news.stopped();
+    await this.clients.stop();
+  }
+}
