@@ -4,13 +4,13 @@ import { DateTime } from "../../../kit/graphql/scalars.ts";
 import {
   DISCOVERY_OUTCOMES,
   type DiscoveryOutcome,
-  EXPOSURES,
-  type Exposure,
+  PROMETHEUS_EXPOSURES,
   PROMETHEUS_SOURCES,
   PROMETHEUS_STATES,
+  type PrometheusExposure,
   type PrometheusSource,
   type PrometheusState,
-} from "../../services/kubernetes/prometheus/prometheus-types.ts";
+} from "../../services/kubernetes/cluster-types.ts";
 
 const PrometheusSourceEnum = enumOf(PROMETHEUS_SOURCES);
 registerEnumType(PrometheusSourceEnum, {
@@ -33,7 +33,6 @@ registerEnumType(PrometheusStateEnum, {
     CONFIGURED: { description: "Its URL was set by an admin." },
     FOUND: { description: "It was found, and answered." },
     NOT_FOUND: { description: "Nothing in the cluster answered as Prometheus does; the candidates say why." },
-    FAILED: { description: "The last run did not get to an end; a URL that was found before is kept." },
   },
 });
 
@@ -44,12 +43,12 @@ registerEnumType(DiscoveryOutcomeEnum, {
   valuesConfig: {
     FOUND: { description: "A candidate answered." },
     NOT_FOUND: { description: "None did." },
-    FAILED: { description: "The cluster could not be asked, or its time was over." },
+    FAILED: { description: "The cluster could not be asked, or its time was over; a URL that was found before is kept." },
     CANCELLED: { description: "The cluster was deleted, disabled or changed meanwhile, or the server stopped." },
   },
 });
 
-const ExposureEnum = enumOf(EXPOSURES);
+const ExposureEnum = enumOf(PROMETHEUS_EXPOSURES);
 registerEnumType(ExposureEnum, {
   name: "PrometheusExposure",
   description: "How a service in a cluster is reached.",
@@ -85,7 +84,7 @@ export class PrometheusCandidateType {
   name!: string;
 
   @Field(() => ExposureEnum)
-  exposure!: Exposure;
+  exposure!: PrometheusExposure;
 
   @Field(() => String, { description: "What was asked; of CLUSTER_IP the name within the cluster." })
   url!: string;

@@ -1,0 +1,22 @@
+export interface CheckPace {
+  /** Between the checks of a cluster that is reached. */
+  intervalMs: number;
+  /** After a first failure, to be sure of it; also the least pause between two checks that something asked for. */
+  confirmMs: number;
+  /** The longest pause between the checks of a cluster that is not reached. */
+  longestMs: number;
+}
+
+export const CONFIRM_MS = 5_000;
+export const LONGEST_PAUSE_MS = 300_000;
+
+/** Milliseconds until a cluster's next check (± 10 %, so that they spread), after so many failures in a row: 60 s, then 5, 60, 120, 240, 300. */
+export function pauseAfter(failures: number, pace: CheckPace, random: () => number = Math.random): number {
+  return planned(failures, pace) * (0.9 + 0.2 * random());
+}
+
+function planned(failures: number, { intervalMs, confirmMs, longestMs }: CheckPace): number {
+  if (failures === 0) return intervalMs;
+  if (failures === 1) return Math.min(confirmMs, intervalMs);
+  return Math.max(intervalMs, Math.min(longestMs, intervalMs * 2 ** Math.min(failures - 2, 20)));
+}
