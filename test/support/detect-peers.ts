@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import type { TestProject } from "vitest/node";
-import { kubernetesPrograms } from "./kubernetes/programs.ts";
+import { kubernetesPrograms, prometheusProgram, type Say } from "./kubernetes/programs.ts";
 import { CHROMIUM, NATS_URL, POSTGRESQL_URL } from "./peer-addresses.ts";
 
 declare module "vitest" {
@@ -14,6 +14,7 @@ declare module "vitest" {
 const CONNECT_TIMEOUT_MS = 1_000;
 const QEMU = "/usr/bin/qemu-system-x86_64";
 const QEMU_DRIVER = "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so";
+const NO_PEERS = "unit tests have no peers";
 const NETAVARK = "/usr/lib/podman/netavark";
 
 /** Looks once per test run for the real servers and programs that tests talk to; test/support/peers.ts hands it to them. */
@@ -35,18 +36,17 @@ export default async function detectPeers(project: TestProject): Promise<void> {
     registry: everyProgramProblem("/usr/bin/docker-registry"),
     "journal-remote": everyProgramProblem("/lib/systemd/systemd-journal-remote", "/usr/bin/journalctl"),
     udevadm: programProblem("/usr/bin/udevadm", "/sbin/udevadm"),
-    kubernetes: await kubernetesProblem(project.name),
+    ...(await builtProblems(project.name)),
     sshd: rootProblem() ?? everyProgramProblem("/usr/sbin/sshd", "/usr/bin/ssh"),
   });
 }
 
-/** Unit tests have no peers: nothing is built for them. */
-async function kubernetesProblem(projectName: string): Promise<string | null> {
-  if (projectName === "unit") return "unit tests have no peers";
-  return kubernetesPrograms((what) => process.stdout.write(` ${what}\n`)).then(
-    () => null,
-    (error: Error) => error.message,
-  );
+/** Programs that are built or fetched where they are missing, but not for unit tests, which have no peers. */
+async function builtProblems(projectName: string): Promise<Record<"kubernetes" | "prometheus", string | null>> {
+  if (projectName === "unit") return { kubernetes: NO_PEERS, prometheus: NO_PEERS };
+  const say: Say = (what) => process.stdout.write(` ${what}\n`);
+  const problem = (program: Promise<unknown>) => program.then(() => null).catch((error: Error) => error.message);
+  return { kubernetes: await problem(kubernetesPrograms(say)), prometheus: await problem(prometheusProgram(say)) };
 }
 
 function rootProblem(): string | null {

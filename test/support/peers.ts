@@ -17,7 +17,8 @@ export type Peer =
   | "sshd"
   | "udevadm"
   | "journal-remote"
-  | "kubernetes";
+  | "kubernetes"
+  | "prometheus";
 
 /** Null where the peer is there; otherwise why not. */
 function peerProblem(peer: Peer): string | null {

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeKubeconfig } from "./kubeconfig.ts";
@@ -11,7 +11,10 @@ export interface ApiserverSettings {
   port: number;
   etcd: TestEtcd;
   authority: TestAuthority;
-  /** Whom tokens belong to: test-tokens.ts. */
+  /** Known without asking, also where nothing else can be reached. */
+  adminToken: string;
+  serviceAccountKey: KeyObject;
+  /** Whom other tokens belong to: test-tokens.ts. */
   tokensUrl: string;
   watchCache: boolean;
   serverCertificate: Partial<TestCertificateOptions>;
@@ -27,14 +30,15 @@ export async function writeApiserverSettings(settings: ApiserverSettings): Promi
   };
   const names = [address, "localhost", "kubernetes", "kubernetes.default.svc"];
   const server = await authority.sign({ commonName: "kube-apiserver", names, ...settings.serverCertificate });
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const serviceAccountKey = await write("service-accounts.pem", privateKey.export({ type: "sec1", format: "pem" }).toString());
+  const keyPem = settings.serviceAccountKey.export({ type: "sec1", format: "pem" }).toString();
+  const serviceAccountKey = await write("service-accounts.pem", keyPem);
   return [
     ...["--etcd-servers", etcd.url, "--etcd-prefix", etcd.newPrefix(), `--watch-cache=${settings.watchCache}`],
     ...["--bind-address", address, "--advertise-address", address, "--secure-port", String(settings.port)],
     ...["--cert-dir", directory, "--client-ca-file", await write("ca.pem", authority.caPem)],
     ...["--tls-cert-file", await write("server.pem", server.certificatePem)],
     ...["--tls-private-key-file", await write("server-key.pem", server.keyPem)],
+    ...["--token-auth-file", await write("tokens.csv", `${settings.adminToken},admin,admin,"system:masters"\n`)],
     ...["--authentication-token-webhook-config-file", await write("tokens.yaml", writeKubeconfig({ server: settings.tokensUrl }))],
     ...["--authentication-token-webhook-version", "v1", "--authentication-token-webhook-cache-ttl", "1s"],
     ...["--service-account-key-file", serviceAccountKey, "--service-account-signing-key-file", serviceAccountKey],

@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
+import { generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { until } from "../until.ts";
-import { writeApiserverSettings } from "./apiserver-settings.ts";
+import { type ApiserverSettings, writeApiserverSettings } from "./apiserver-settings.ts";
 import { type KubeconfigOptions, writeKubeconfig } from "./kubeconfig.ts";
 import { kubernetesPrograms } from "./programs.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
@@ -45,46 +46,58 @@ export class TestKubernetes implements AsyncDisposable {
   readonly authority: TestAuthority;
   /** Of a user who may do everything (system:masters). */
   readonly adminToken: string;
+  /** Signs the tokens of service accounts. */
+  readonly serviceAccountKey: KeyObject;
   readonly #directory: string;
   readonly #args: string[];
   readonly #tokens: TestTokens;
   readonly #agent: Agent;
-  readonly #ownsEtcd: boolean;
+  /** What ends with it, behind the server itself. */
+  readonly #resources: AsyncDisposableStack;
   #process: ServerProcess | null = null;
 
   private constructor(parts: {
     url: string;
-    etcd: TestEtcd;
-    ownsEtcd: boolean;
-    authority: TestAuthority;
-    directory: string;
+    settings: ApiserverSettings;
     args: string[];
     tokens: TestTokens;
+    resources: AsyncDisposableStack;
   }) {
+    const { settings } = parts;
     this.url = parts.url;
-    this.etcd = parts.etcd;
-    this.authority = parts.authority;
-    this.#ownsEtcd = parts.ownsEtcd;
-    this.#directory = parts.directory;
+    this.etcd = settings.etcd;
+    this.authority = settings.authority;
+    this.adminToken = settings.adminToken;
+    this.serviceAccountKey = settings.serviceAccountKey;
+    this.#directory = settings.directory;
     this.#args = parts.args;
     this.#tokens = parts.tokens;
-    this.adminToken = parts.tokens.issue({ user: "admin", groups: ["system:masters"] });
+    this.#resources = parts.resources;
     // Whether its certificate is right is not what this is for.
     this.#agent = new Agent({ connect: { rejectUnauthorized: false } });
   }
 
   static async start(options: TestKubernetesOptions = {}): Promise<TestKubernetes> {
-    const etcd = options.etcd ?? (await TestEtcd.start());
-    const address = etcd.namespace?.address ?? "127.0.0.1";
-    const tokens = await TestTokens.start(etcd.namespace?.hostAddress ?? "127.0.0.1");
+    await using resources = new AsyncDisposableStack();
+    const etcd = options.etcd ?? resources.use(await TestEtcd.start());
+    const tokens = resources.use(await TestTokens.start(etcd.namespace?.hostAddress ?? "127.0.0.1"));
     const directory = await mkdtemp(join(tmpdir(), "fleetgraph-kubernetes-"));
-    const authority = await TestAuthority.create("test cluster");
-    const port = await freePort();
-    const { watchCache = true, serverCertificate = {} } = options;
-    const place = { directory, address, port, etcd, authority, tokensUrl: tokens.url };
-    const args = await writeApiserverSettings({ ...place, watchCache, serverCertificate });
-    const url = `https://${address}:${port}`;
-    const cluster = new TestKubernetes({ url, etcd, ownsEtcd: options.etcd === undefined, authority, directory, args, tokens });
+    resources.defer(() => rm(directory, { recursive: true, force: true }));
+    const settings: ApiserverSettings = {
+      directory,
+      address: etcd.namespace?.address ?? "127.0.0.1",
+      port: await freePort(),
+      etcd,
+      authority: await TestAuthority.create("test cluster"),
+      adminToken: randomBytes(24).toString("base64url"),
+      serviceAccountKey: generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey,
+      tokensUrl: tokens.url,
+      watchCache: options.watchCache ?? true,
+      serverCertificate: options.serverCertificate ?? {},
+    };
+    const args = await writeApiserverSettings(settings);
+    const url = `https://${settings.address}:${settings.port}`;
+    const cluster = new TestKubernetes({ url, settings, args, tokens, resources: resources.move() });
     try {
       await writeFile(join(directory, "admin.yaml"), cluster.kubeconfig(), { mode: 0o600 });
       await cluster.start();
@@ -196,9 +209,7 @@ export class TestKubernetes implements AsyncDisposable {
   async stop(): Promise<void> {
     await this.kill();
     await this.#agent.destroy();
-    await this.#tokens.stop();
-    if (this.#ownsEtcd) await this.etcd.stop();
-    await rm(this.#directory, { recursive: true, force: true });
+    await this.#resources.disposeAsync();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -10,7 +10,7 @@ export interface TestUser {
 const MAX_REVIEW_BYTES = 1024 * 1024;
 
 /** Whom a token belongs to, for an API server that asks by webhook (TokenReview): tokens are made and revoked while it runs. */
-export class TestTokens {
+export class TestTokens implements AsyncDisposable {
   readonly url: string;
   readonly #server: Server;
   readonly #users = new Map<string, TestUser>();
@@ -45,9 +45,9 @@ export class TestTokens {
     this.#users.delete(token);
   }
 
-  async stop(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
-    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
+    await new Promise((resolve) => this.#server.close(resolve));
   }
 
   async #review(request: IncomingMessage): Promise<object> {
