@@ -1,5 +1,8 @@
 import { buildSubgraph, type SubgraphSchema } from "../kit/graphql/build-subgraph.ts";
 import type { ClustersContext } from "./resolvers/clusters-context.ts";
+import { KubernetesClusterEventsResolver } from "./resolvers/kubernetes/cluster-events.ts";
+import { KubernetesClusterMutationsResolver } from "./resolvers/kubernetes/cluster-mutations.ts";
+import { KubernetesClusterQueriesResolver, resolveKubernetesClusterReference } from "./resolvers/kubernetes/cluster-queries.ts";
 import { NodeEventsResolver } from "./resolvers/node-events.ts";
 import { NodeMutationsResolver } from "./resolvers/node-mutations.ts";
 import { NodeQueriesResolver, resolveNodeReference } from "./resolvers/node-queries.ts";
@@ -7,7 +10,14 @@ import { NodeQueriesResolver, resolveNodeReference } from "./resolvers/node-quer
 /** The subgraph's schema. Needs no database: services come with the context. */
 export function clustersSchema(): SubgraphSchema {
   return buildSubgraph<ClustersContext>({
-    resolvers: [NodeQueriesResolver, NodeMutationsResolver, NodeEventsResolver],
-    references: { Node: resolveNodeReference },
+    resolvers: [
+      NodeQueriesResolver,
+      NodeMutationsResolver,
+      NodeEventsResolver,
+      KubernetesClusterQueriesResolver,
+      KubernetesClusterMutationsResolver,
+      KubernetesClusterEventsResolver,
+    ],
+    references: { Node: resolveNodeReference, KubernetesCluster: resolveKubernetesClusterReference },
   });
 }
