@@ -1,5 +1,5 @@
 import type { ErrorCode } from "../../../platform/errors/codes.ts";
-import { FleetError } from "../../../platform/errors/fleet-error.ts";
+import { type ErrorDetails, FleetError } from "../../../platform/errors/fleet-error.ts";
 
 /** How one cluster's API is reached: one context of a kubeconfig, complete in itself. Holds secrets: never logged, never shown. */
 export interface ClusterAccess {
@@ -101,18 +101,25 @@ export interface WatchLine<T> {
 export const CONNECTION_STEPS = ["DNS", "TCP", "TLS", "AUTHENTICATION", "AUTHORIZATION", "VERSION", "REQUEST"] as const;
 export type ConnectionStep = (typeof CONNECTION_STEPS)[number];
 
+export interface KubernetesFailureOptions {
+  status?: number;
+  cause?: unknown;
+  details?: ErrorDetails;
+}
+
 /**
- * A call to a cluster that failed. `reason` is one of: DnsFailed, ConnectionRefused, HostUnreachable, ConnectTimeout, TlsFailed,
- * CertificateExpired, CertificateUntrusted, CertificateNameMismatch, ClientCertificateRefused, Unauthorized, Forbidden, NotKubernetes,
- * RequestTimeout, ConnectionLost, TooLarge, Gone, NotFound, Conflict, Invalid, TooManyRequests, ServerError. Its message holds no secret.
+ * A call to a cluster that failed. `reason` is one of: DnsFailed, ConnectionRefused, HostUnreachable, ConnectTimeout, ProxyFailed,
+ * TlsFailed, CertificateExpired, CertificateUntrusted, CertificateNameMismatch, ClientCertificateRefused, Unauthorized, Forbidden,
+ * NotKubernetes, RequestTimeout, ConnectionLost, TooLarge, Gone, NotFound, Conflict, Invalid, TooManyRequests, ServerError, Closed.
+ * Its message holds no secret and no address. `details.retryAfterSeconds` is there where the API named it.
  */
 export class KubernetesFailure extends FleetError {
   readonly step: ConnectionStep;
   /** HTTP's, where the API answered. */
   readonly status: number | null;
 
-  constructor(code: ErrorCode, step: ConnectionStep, reason: string, message: string, options: { status?: number; cause?: unknown } = {}) {
-    super(code, message, { reason, details: { step }, cause: options.cause });
+  constructor(code: ErrorCode, step: ConnectionStep, reason: string, message: string, options: KubernetesFailureOptions = {}) {
+    super(code, message, { reason, details: { step, ...options.details }, cause: options.cause });
     this.step = step;
     this.status = options.status ?? null;
   }
