@@ -7,6 +7,7 @@ import { resourcePath } from "./resource-path.ts";
 import { type Answer, Transport, type TransportOptions, type TransportRequest } from "./transport.ts";
 import type {
   ClusterAccess,
+  ClusterCredentials,
   KubernetesApi,
   KubernetesFailure,
   KubernetesObject,
