@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
-import { generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
+import { generateKeyPairSync, type KeyObject, randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { Agent, request } from "undici";
 import { until } from "../until.ts";
 import { type ApiserverSettings, writeApiserverSettings } from "./apiserver-settings.ts";
@@ -13,6 +14,7 @@ import { TestAuthority, type TestCertificate, type TestCertificateOptions } from
 import { TestEtcd } from "./test-etcd.ts";
 import { TestTokens, type TestUser } from "./test-tokens.ts";
 
+const run = promisify(execFile);
 /** Far above what any command takes here. */
 const COMMAND_MS = 60_000;
 const START_MS = 60_000;
@@ -29,6 +31,12 @@ export interface TestKubernetesOptions {
   serverCertificate?: Partial<TestCertificateOptions>;
 }
 
+export interface KubectlOptions {
+  /** What it reads by `-f -`. */
+  input?: string;
+  kubeconfig?: string;
+}
+
 /** What the API answered. */
 export interface KubernetesAnswer {
   status: number;
@@ -38,7 +46,7 @@ export interface KubernetesAnswer {
 
 /**
  * A real kube-apiserver with RBAC, but with no controllers, kubelets or scheduler: nodes and pods are what a test writes, nothing runs them,
- * and a deleted namespace stays Terminating. It runs where its etcd does. Up in about 4 s; 350 MB. Needs the peer "kubernetes".
+ * a deleted namespace stays Terminating, and the roles that gather others (view, edit, admin) allow nothing. It runs where its etcd does. Up in about 4 s; 350 MB. Needs the peer "kubernetes".
  */
 export class TestKubernetes implements AsyncDisposable {
   readonly url: string;
@@ -142,7 +150,7 @@ export class TestKubernetes implements AsyncDisposable {
     return this.#tokens.issue(user);
   }
 
-  /** Refused from now on, at the latest after a second. */
+  /** The API server remembers tokens for 10 s: refused after that. A connection that is open, such as a watch, stays so. */
   revokeToken(token: string): void {
     this.#tokens.revoke(token);
   }
@@ -151,16 +159,16 @@ export class TestKubernetes implements AsyncDisposable {
     return this.authority.sign(options);
   }
 
-  /** kubectl as the administrator. Gives what it printed; a failure is an error with what it said. */
-  async kubectl(args: string[], { input = "", env = {} }: { input?: string; env?: Record<string, string> } = {}): Promise<string> {
-    const own = ["--kubeconfig", join(this.#directory, "admin.yaml"), "--cache-dir", join(this.#directory, "kubectl-cache")];
+  /** kubectl as the administrator or as a kubeconfig says. Gives what it printed; a failure is an error with what it said. */
+  async kubectl(args: string[], { input = "", kubeconfig }: KubectlOptions = {}): Promise<string> {
+    const file = join(this.#directory, kubeconfig === undefined ? "admin.yaml" : `${randomUUID()}.yaml`);
+    if (kubeconfig !== undefined) await writeFile(file, kubeconfig, { mode: 0o600 });
+    const own = ["--kubeconfig", file, "--cache-dir", join(this.#directory, "kubectl-cache")];
     const command = [...(this.etcd.namespace?.prefix ?? []), (await kubernetesPrograms()).kubectl, ...own, ...args];
-    const options = { timeout: COMMAND_MS, maxBuffer: 256 * 1024 * 1024, env: { ...process.env, ...env } };
-    return new Promise((resolve, reject) => {
-      const child = execFile(command[0] as string, command.slice(1), options, (error, stdout) => (error ? reject(error) : resolve(stdout)));
-      child.stdin?.on("error", () => {});
-      child.stdin?.end(input);
-    });
+    const running = run(command[0] as string, command.slice(1), { timeout: COMMAND_MS, maxBuffer: 256 * 1024 * 1024 });
+    // It may end before it has read all.
+    running.child.stdin?.on("error", () => {}).end(input);
+    return (await running).stdout;
   }
 
   /** As the administrator. `contentType` is for PATCH: a merge patch unless told. */
