@@ -4,9 +4,11 @@ import { ConfigError } from "../platform/config/load-config.ts";
 import { FleetError } from "../platform/errors/fleet-error.ts";
 import { agentCommand } from "./commands/agent.ts";
 import { backupCommand } from "./commands/backup.ts";
+import { clusterCommand } from "./commands/cluster.ts";
 import { gatewayCommand } from "./commands/gateway.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { schemaCommand } from "./commands/schema.ts";
+import { secretsCommand } from "./commands/secrets.ts";
 import { simulateCommand } from "./commands/simulate.ts";
 import { subgraphCommand } from "./commands/subgraph.ts";
 import { tokenCommand } from "./commands/token.ts";
@@ -55,6 +57,8 @@ function program(): Command {
     simulateCommand(),
     backupCommand(),
     restoreCommand(),
+    secretsCommand(),
+    clusterCommand(),
   ];
   for (const command of [root, ...commands, ...commands.flatMap((command) => command.commands)]) {
     command

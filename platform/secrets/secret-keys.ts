@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { FleetError } from "../errors/fleet-error.ts";
 import { createFileOnce, makePrivateDir, readPrivateFile } from "../tls/certificate-files.ts";
@@ -13,7 +14,7 @@ const PREAMBLE = `# The keys of what is kept sealed in the databases: 32 random 
 
 /**
  * Seals the secrets that a database keeps (AES-256-GCM), and opens them. The keys are lines of a file that only its owner reads; the first
- * `open` makes it. A new line at its end is the key that seals from the next start on. One that others have begun to use is read when it is
+ * `open` makes it. A new line at its end (`addKey`) is the key that seals from the next start on. One that others have begun to use is read when it is
  * first met, so that replicas need not start at the same time; they need the same file.
  */
 export class SecretKeys {
@@ -64,6 +65,24 @@ export class SecretKeys {
       if (error instanceof SecretDamaged) return false;
       throw error;
     }
+  }
+
+  /**
+   * Adds a key, which seals from now on: here, and in every other process that has the file once it was started again or met what this key
+   * sealed. Throws what the file system does where the file may not be written.
+   */
+  async addKey(): Promise<void> {
+    const text = (await readPrivateFile(this.#file)) ?? "";
+    const key = randomBytes(KEY_BYTES).toString("base64");
+    const file = await open(this.#file, "a");
+    try {
+      // One write, which nobody sees half: of two that add one at once, both are kept.
+      await file.write(`${text.endsWith("\n") ? "" : "\n"}${key}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await this.#readAgain();
   }
 
   async #readAgain(): Promise<ReadonlyMap<string, Buffer>> {

@@ -3,6 +3,7 @@ import type { GrpcService } from "../../platform/grpc/server.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { Metrics } from "../../platform/observability/metrics.ts";
 import { systemContext } from "../../platform/request-context.ts";
+import type { ResealCounts } from "../../platform/secrets/reseal.ts";
 import type { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import type { CertificateAuthority } from "../../platform/tls/certificate-authority.ts";
 import type { ServiceEndpoint } from "../../schema/generated/proto/hypervisor/v1/cluster.ts";
@@ -29,6 +30,7 @@ import { type ClustersContext, clustersContext } from "./resolvers/clusters-cont
 import { clustersSchema } from "./schema.ts";
 import { ClustersServices } from "./services/clusters-services.ts";
 import { createJoinToken, type IssuedJoinToken } from "./services/join-tokens.ts";
+import { KubeconfigSecrets } from "./services/kubernetes/kubeconfig-secrets.ts";
 import { nodeTotals } from "./services/node-totals.ts";
 
 const NAME = "clusters";
@@ -127,6 +129,16 @@ export async function issueJoinToken(
   const store = await openClustersStore(databaseUrl, log);
   try {
     return await createJoinToken(store, options);
+  } finally {
+    await store.close();
+  }
+}
+
+/** For `fleetgraph secrets rotate`: works on the database alone, also while servers run on it. */
+export async function resealClustersSecrets(databaseUrl: string, keys: SecretKeys, log: Logger): Promise<ResealCounts> {
+  const store = await openClustersStore(databaseUrl, log);
+  try {
+    return await new KubeconfigSecrets(store, keys).resealAll({ log });
   } finally {
     await store.close();
   }

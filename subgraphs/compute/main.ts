@@ -4,6 +4,7 @@ import type { GrpcService } from "../../platform/grpc/server.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { Metrics } from "../../platform/observability/metrics.ts";
 import { systemContext } from "../../platform/request-context.ts";
+import type { ResealCounts } from "../../platform/secrets/reseal.ts";
 import type { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import type { ControlCredentials } from "../../platform/tls/control-credentials.ts";
 import { AgentDirectory } from "../kit/agents/agent-directory.ts";
@@ -35,6 +36,7 @@ import { CreateTasks20261205 } from "./migrations/create-tasks.ts";
 import { type ComputeContext, computeContext } from "./resolvers/compute-context.ts";
 import { computeSchema } from "./schema.ts";
 import { ComputeServices } from "./services/compute-services.ts";
+import { resealRegistryPasswords } from "./services/images/registry-credentials.ts";
 import { INSTANCE_STATES } from "./services/instance-types.ts";
 
 const NAME = "compute";
@@ -133,6 +135,16 @@ export async function startComputeSubgraph(options: ComputeOptions): Promise<Com
 /** The subgraph's SDL, without a database. */
 export function computeSdl(): string {
   return computeSchema().sdl;
+}
+
+/** For `fleetgraph secrets rotate`: works on the database alone, also while servers run on it. */
+export async function resealComputeSecrets(databaseUrl: string, keys: SecretKeys, log: Logger): Promise<ResealCounts> {
+  const store = await openComputeStore(databaseUrl, log);
+  try {
+    return await resealRegistryPasswords(store, keys, log);
+  } finally {
+    await store.close();
+  }
 }
 
 /** The database with its migrations run. */

@@ -4,6 +4,7 @@ import type { GrpcService } from "../../platform/grpc/server.ts";
 import type { Logger } from "../../platform/observability/log.ts";
 import type { Metrics } from "../../platform/observability/metrics.ts";
 import { systemContext } from "../../platform/request-context.ts";
+import type { ResealCounts } from "../../platform/secrets/reseal.ts";
 import type { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import type { ControlCredentials } from "../../platform/tls/control-credentials.ts";
 import { AgentDirectory } from "../kit/agents/agent-directory.ts";
@@ -28,6 +29,7 @@ import { CreateNodeInventories20261125 } from "./migrations/create-node-inventor
 import { CreateOperations20261212 } from "./migrations/create-operations.ts";
 import { type NodesContext, nodesContext } from "./resolvers/nodes-context.ts";
 import { nodesSchema } from "./schema.ts";
+import { HostSecrets } from "./services/hosts/host-secrets.ts";
 import { NodesServices } from "./services/nodes-services.ts";
 
 const NAME = "nodes";
@@ -123,6 +125,16 @@ export async function startNodesSubgraph(options: NodesOptions): Promise<NodesSu
 /** The subgraph's SDL, without a database. */
 export function nodesSdl(): string {
   return nodesSchema().sdl;
+}
+
+/** For `fleetgraph secrets rotate`: works on the database alone, also while servers run on it. */
+export async function resealNodesSecrets(databaseUrl: string, keys: SecretKeys, log: Logger): Promise<ResealCounts> {
+  const store = await openNodesStore(databaseUrl, log);
+  try {
+    return await new HostSecrets(store, keys).resealAll({ log });
+  } finally {
+    await store.close();
+  }
 }
 
 /** The database with its migrations run. */

@@ -57,7 +57,7 @@ export const CONTROL_PLANE_SETTINGS = {
     flag: "--secrets",
     default: ({ dataDir }) => join(dataDir, "secrets"),
     defaultText: "DATA/secrets",
-    commands: [...CLUSTERS, "backup", "restore"],
+    commands: [...CLUSTERS, "backup", "restore", "secrets"],
     description:
       "The keys of secrets in the databases (accounts for registries, say), in the file secret-keys, made at the first start: one key a line, the last one seals, all open. Replicas of a subgraph need the same file.",
   }),
@@ -67,7 +67,7 @@ export const CONTROL_PLANE_SETTINGS = {
     secret: true,
     default: ({ dataDir }) => `sqlite:${join(dataDir, "clusters.db")}`,
     defaultText: "sqlite:DATA/clusters.db",
-    commands: [...CLUSTERS, "token", "backup", "restore"],
+    commands: [...CLUSTERS, "token", "backup", "restore", "secrets"],
     description: "The database of the clusters subgraph.",
   }),
   "database.nodes": withDefault({
@@ -76,7 +76,7 @@ export const CONTROL_PLANE_SETTINGS = {
     secret: true,
     default: ({ dataDir }) => `sqlite:${join(dataDir, "nodes.db")}`,
     defaultText: "sqlite:DATA/nodes.db",
-    commands: [...CLUSTERS, "backup", "restore"],
+    commands: [...CLUSTERS, "backup", "restore", "secrets"],
     description: "The database of the nodes subgraph.",
   }),
   "database.compute": withDefault({
@@ -85,7 +85,7 @@ export const CONTROL_PLANE_SETTINGS = {
     secret: true,
     default: ({ dataDir }) => `sqlite:${join(dataDir, "compute.db")}`,
     defaultText: "sqlite:DATA/compute.db",
-    commands: [...CLUSTERS, "backup", "restore"],
+    commands: [...CLUSTERS, "backup", "restore", "secrets"],
     description: "The database of the compute subgraph.",
   }),
   "nats.url": optional({

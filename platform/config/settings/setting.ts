@@ -1,7 +1,7 @@
 import type { Kind } from "../kinds.ts";
 
 /** The commands that read settings. */
-export const COMMANDS = ["up", "gateway", "subgraph", "agent", "token", "simulate", "backup", "restore"] as const;
+export const COMMANDS = ["up", "gateway", "subgraph", "agent", "token", "simulate", "backup", "restore", "secrets"] as const;
 export type Command = (typeof COMMANDS)[number];
 
 /** What a default may depend on. */

@@ -61,7 +61,7 @@ export class ClustersServices {
   async start(): Promise<void> {
     this.#invalidation.start();
     await this.leases.start();
-    await this.kubernetes.start();
+    this.kubernetes.start();
   }
 
   /** After the signal of the context. */

@@ -32,7 +32,7 @@ export async function backupDatabase(url: string, targetFile: string): Promise<b
   return true;
 }
 
-/** True where a restore would replace something: a SQLite file, or tables. */
+/** True where there is something that a restore would replace: a SQLite file, or tables. */
 export async function holdsData(url: string): Promise<boolean> {
   const address = parseDatabaseUrl(url);
   return address.dialect === "sqlite" ? existsSync(address.file) : postgresHasTables(address.url, address.database);

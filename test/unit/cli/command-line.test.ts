@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { run } from "../../../cli/main.ts";
 import { LocalIssuer } from "../../../platform/auth/local-issuer.ts";
 
-const COMMANDS = ["up", "gateway", "subgraph", "agent", "token", "schema", "simulate", "backup", "restore"];
+const COMMANDS = ["up", "gateway", "subgraph", "agent", "token", "schema", "simulate", "backup", "restore", "secrets", "cluster"];
 
 let dir: string;
 let out: string;

@@ -1,6 +1,6 @@
 import { callerName } from "../../../../platform/auth/identity.ts";
-import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../../platform/request-context.ts";
+import { type ResealCounts, resealBoxes } from "../../../../platform/secrets/reseal.ts";
 import type { SecretKeys } from "../../../../platform/secrets/secret-keys.ts";
 import type { Store } from "../../../kit/store/orm.ts";
 import { KubernetesCluster } from "../../entities/kubernetes-cluster.ts";
@@ -43,28 +43,20 @@ export class KubeconfigSecrets {
     return { kubeconfig: await this.#keys.open(sealedKubeconfig, purposeOf(id)), context, revision };
   }
 
-  /**
-   * Seals with the newest key what an older one sealed, so that the older one can go. What cannot be opened is logged,
-   * and stays. Gives how many were sealed anew and how many could not be.
-   */
-  async resealAll(ctx: Pick<RequestContext, "log">): Promise<{ resealed: number; failed: number }> {
+  /** As `resealBoxes`. A deleted cluster has none. */
+  async resealAll({ log }: Pick<RequestContext, "log">): Promise<ResealCounts> {
     const clusters = await this.#store.read((em) => em.find(KubernetesCluster, { deletedAt: null }, { populate: ["sealedKubeconfig"] }));
-    const counts = { resealed: 0, failed: 0 };
-    for (const { id, name, sealedKubeconfig: before } of clusters) {
-      if (this.#keys.isNewest(before)) continue;
-      try {
-        const after = this.#keys.seal(await this.#keys.open(before, purposeOf(id)), purposeOf(id));
-        // One that was replaced meanwhile is sealed by whoever replaced it.
-        const where = { id, sealedKubeconfig: before };
-        await this.#store.transaction(({ em }) => em.nativeUpdate(KubernetesCluster, where, { sealedKubeconfig: after }));
-        counts.resealed += 1;
-      } catch (error) {
-        const { code, reason, message } = FleetError.from(error);
-        ctx.log.warn({ kubernetesCluster: id, name, code, reason }, `a kubeconfig cannot be used: ${message}`);
-        counts.failed += 1;
-      }
-    }
-    return counts;
+    const boxes = clusters.map(({ id, name, sealedKubeconfig }) => ({
+      box: sealedKubeconfig,
+      purpose: purposeOf(id),
+      about: { kubernetesCluster: id, name },
+      replace: (after: string) => this.#replace({ id, sealedKubeconfig }, after),
+    }));
+    return resealBoxes(this.#keys, boxes, log);
+  }
+
+  #replace(before: Pick<KubernetesCluster, "id" | "sealedKubeconfig">, sealedKubeconfig: string): Promise<number> {
+    return this.#store.transaction(({ em }) => em.nativeUpdate(KubernetesCluster, before, { sealedKubeconfig }));
   }
 }
 

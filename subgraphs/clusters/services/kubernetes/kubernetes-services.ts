@@ -10,6 +10,7 @@ import { KubernetesClusterQueries } from "./cluster-queries.ts";
 import { ClusterWriter } from "./cluster-writer.ts";
 import { KubernetesHealthWriter } from "./health-writer.ts";
 import { KubeconfigSecrets } from "./kubeconfig-secrets.ts";
+import { KubernetesObjects } from "./objects/kubernetes-objects.ts";
 import { KubernetesRegistry } from "./registry.ts";
 
 export interface KubernetesServicesParts {
@@ -28,8 +29,10 @@ export class KubernetesServices {
   readonly news: ClusterNews;
   readonly claims: ClusterClaims;
   readonly health: KubernetesHealthWriter;
+  readonly objects: KubernetesObjects;
   readonly #ctx: RequestContext;
   readonly #secrets: KubeconfigSecrets;
+  #resealing: Promise<unknown> = Promise.resolve();
 
   constructor({ store, log, secrets, ctx }: KubernetesServicesParts) {
     const writer = new ClusterWriter(store);
@@ -41,17 +44,21 @@ export class KubernetesServices {
     this.news = new ClusterNews(ctx, store, log);
     this.claims = new ClusterClaims(store);
     this.health = new KubernetesHealthWriter(writer);
+    this.objects = new KubernetesObjects({ store, clients: this.clients, ctx });
     this.clients.follow(this.news);
   }
 
-  async start(): Promise<void> {
-    await this.#secrets.resealAll(this.#ctx);
+  start(): void {
+    const { log } = this.#ctx;
+    this.#resealing = this.#secrets
+      .resealAll(this.#ctx)
+      .catch((error: unknown) => log.warn({ err: error }, "old secrets were not sealed anew"));
     this.news.start();
   }
 
   /** After the signal of the context. */
   async stop(): Promise<void> {
-    await this.news.stopped();
+    await Promise.all([this.#resealing, this.news.stopped()]);
     await this.clients.stop();
   }
 }

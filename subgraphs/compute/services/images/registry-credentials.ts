@@ -1,6 +1,8 @@
 import { callerName, requireRole } from "../../../../platform/auth/identity.ts";
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
+import type { Logger } from "../../../../platform/observability/log.ts";
 import type { RequestContext } from "../../../../platform/request-context.ts";
+import { type ResealCounts, resealBoxes } from "../../../../platform/secrets/reseal.ts";
 import type { SecretKeys } from "../../../../platform/secrets/secret-keys.ts";
 import type { AgentDirectory } from "../../../kit/agents/agent-directory.ts";
 import { requireAgent, requireOwnNode } from "../../../kit/agents/own-node.ts";
@@ -94,29 +96,27 @@ export class RegistryCredentials {
     return { username: found.username, password };
   }
 
-  /** Seals with the newest key what an older one sealed, so that the older one can go. What cannot be opened is logged, and stays. */
-  async resealAll(ctx: RequestContext): Promise<void> {
+  /** As `resealRegistryPasswords`. */
+  resealAll(ctx: RequestContext): Promise<ResealCounts> {
     const { store, secrets } = this.#parts;
-    const all = await store.read((em) => em.find(RegistryCredential, {}, { populate: ["sealedPassword"] }));
-    for (const credential of all) {
-      const { registry, sealedPassword: before } = credential;
-      if (secrets.isNewest(before)) continue;
-      try {
-        const after = secrets.seal(await secrets.open(before, purposeOf(credential)), purposeOf(credential));
-        // Not over one that was set meanwhile.
-        await store.transaction(({ em }) =>
-          em.nativeUpdate(RegistryCredential, { registry, sealedPassword: before }, { sealedPassword: after }),
-        );
-      } catch (error) {
-        const { code, reason, message } = FleetError.from(error);
-        ctx.log.warn({ registry, code, reason }, `the password of a registry's account cannot be used: ${message}`);
-      }
-    }
+    return resealRegistryPasswords(store, secrets, ctx.log);
   }
 
   #read(registry: string): Promise<RegistryCredential | null> {
     return this.#parts.store.read((em) => em.findOne(RegistryCredential, { registry }, { populate: ["sealedPassword"] }));
   }
+}
+
+/** As `resealBoxes`. */
+export async function resealRegistryPasswords(store: Store, secrets: SecretKeys, log: Logger): Promise<ResealCounts> {
+  const all = await store.read((em) => em.find(RegistryCredential, {}, { populate: ["sealedPassword"] }));
+  const boxes = all.map((credential) => {
+    const { registry, sealedPassword: box } = credential;
+    const replace = (sealedPassword: string) =>
+      store.transaction(({ em }) => em.nativeUpdate(RegistryCredential, { registry, sealedPassword: box }, { sealedPassword }));
+    return { box, purpose: purposeOf(credential), about: { registry }, replace };
+  });
+  return resealBoxes(secrets, boxes, log);
 }
 
 /** A box does not open for another account than the one that it was made for. */

@@ -1,5 +1,5 @@
-import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../../platform/request-context.ts";
+import { type ResealCounts, resealBoxes } from "../../../../platform/secrets/reseal.ts";
 import type { SecretKeys } from "../../../../platform/secrets/secret-keys.ts";
 import type { HostAccess } from "../../../../schema/generated/proto/hypervisor/v1/bridge.ts";
 import type { Store } from "../../../kit/store/orm.ts";
@@ -30,22 +30,20 @@ export class HostSecrets {
     return accessBy(await this.open(host), host);
   }
 
-  /** Seals with the newest key what an older one sealed, so that the older one can go. What cannot be opened is logged, and stays. */
-  async resealAll(ctx: RequestContext): Promise<void> {
+  /** As `resealBoxes`. */
+  async resealAll({ log }: Pick<RequestContext, "log">): Promise<ResealCounts> {
     const hosts = await this.#store.read((em) => em.find(BridgedHost, {}, { populate: ["sealedCredentials"] }));
-    for (const host of hosts) {
-      const { id, sealedCredentials: before } = host;
-      if (this.#keys.isNewest(before)) continue;
-      try {
-        const after = this.#keys.seal(await this.#keys.open(before, purposeOf(host)), purposeOf(host));
-        await this.#store.transaction(({ em }) =>
-          em.nativeUpdate(BridgedHost, { id, sealedCredentials: before }, { sealedCredentials: after }),
-        );
-      } catch (error) {
-        const { code, reason, message } = FleetError.from(error);
-        ctx.log.warn({ hostname: host.hostname, code, reason }, `the credentials of a host cannot be used: ${message}`);
-      }
-    }
+    const boxes = hosts.map((host) => ({
+      box: host.sealedCredentials,
+      purpose: purposeOf(host),
+      about: { hostname: host.hostname },
+      replace: (sealedCredentials: string) => this.#replace(host, sealedCredentials),
+    }));
+    return resealBoxes(this.#keys, boxes, log);
+  }
+
+  #replace({ id, sealedCredentials: before }: BridgedHost, sealedCredentials: string): Promise<number> {
+    return this.#store.transaction(({ em }) => em.nativeUpdate(BridgedHost, { id, sealedCredentials: before }, { sealedCredentials }));
   }
 }
 
