@@ -1,6 +1,7 @@
 import { BlockList, isIP } from "node:net";
 import type { Store } from "../../../../kit/store/orm.ts";
 import { Node } from "../../../entities/node.ts";
+import type { StringMap } from "../../node-types.ts";
 import type { KubernetesNodeView } from "./node-object.ts";
 
 /** The annotation or label of a Node that has its /etc/machine-id. */
@@ -50,7 +51,7 @@ export class HostLinks {
       return new HostIndex(
         nodes.map(({ id, ip, uri, labels, annotations }) => ({
           id,
-          machineId: annotations[MACHINE_ID_KEY] ?? labels[MACHINE_ID_KEY] ?? null,
+          machineId: (annotations as StringMap)[MACHINE_ID_KEY] ?? (labels as StringMap)[MACHINE_ID_KEY] ?? null,
           addresses: [ip, hostOfUri(uri)].flatMap((address) => address ?? []),
         })),
       );

@@ -21,6 +21,7 @@ export function parseQuantity(text: unknown): number | null {
   if (!parts) return null;
   const [, sign, digits, exponentMark, exponent, suffix] = parts;
   const number = Number(exponentMark ? `${digits}e${exponent}` : digits) * (sign === "-" ? -1 : 1);
+  if (!Number.isFinite(number)) return null;
   if (suffix === undefined) return number;
   const fraction = FRACTIONS[suffix];
   if (fraction !== undefined) return number / fraction;
