@@ -3,6 +3,7 @@ import type { ClustersContext } from "./resolvers/clusters-context.ts";
 import { KubernetesClusterEventsResolver } from "./resolvers/kubernetes/cluster-events.ts";
 import { KubernetesClusterMutationsResolver } from "./resolvers/kubernetes/cluster-mutations.ts";
 import { KubernetesClusterQueriesResolver, resolveKubernetesClusterReference } from "./resolvers/kubernetes/cluster-queries.ts";
+import { KUBERNETES_OBJECT_RESOLVERS } from "./resolvers/kubernetes/objects/objects-resolvers.ts";
 import { NodeEventsResolver } from "./resolvers/node-events.ts";
 import { NodeMutationsResolver } from "./resolvers/node-mutations.ts";
 import { NodeQueriesResolver, resolveNodeReference } from "./resolvers/node-queries.ts";
@@ -17,6 +18,7 @@ export function clustersSchema(): SubgraphSchema {
       KubernetesClusterQueriesResolver,
       KubernetesClusterMutationsResolver,
       KubernetesClusterEventsResolver,
+      ...KUBERNETES_OBJECT_RESOLVERS,
     ],
     references: { Node: resolveNodeReference, KubernetesCluster: resolveKubernetesClusterReference },
   });

@@ -58,6 +58,7 @@ export class KubernetesServices {
 
   /** After the signal of the context. */
   async stop(): Promise<void> {
+    this.objects.stop();
     await Promise.all([this.#resealing, this.news.stopped()]);
     await this.clients.stop();
   }
