@@ -1,3 +1,4 @@
+import { DEFAULT_HEALTH_CHECK_CONFIG, type HealthCheckConfig } from "./services/kubernetes/health/health-checks.ts";
 import type { Resources } from "./services/node-types.ts";
 
 /** What the clusters subgraph can be told. Durations in milliseconds, measured by the monotonic clock of this process. */
@@ -15,6 +16,8 @@ export interface ClustersConfig {
   /** An own pause longer than this gives every node a full lease. */
   pauseMs: number;
   allocation: AllocationPolicy;
+  /** How Kubernetes clusters are checked. */
+  kubernetes: HealthCheckConfig;
 }
 
 /** allocatable = capacity × overcommit − reserve, never below 0. Disk and GPUs are not overcommitted. */
@@ -37,4 +40,5 @@ export const DEFAULT_CLUSTERS_CONFIG: ClustersConfig = {
     memoryOvercommit: 1,
     reserve: { cpuCores: 0, memoryBytes: 1_073_741_824, diskBytes: 0, gpuCount: 0 },
   },
+  kubernetes: DEFAULT_HEALTH_CHECK_CONFIG,
 };

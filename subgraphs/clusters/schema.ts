@@ -3,6 +3,7 @@ import type { ClustersContext } from "./resolvers/clusters-context.ts";
 import { KubernetesClusterEventsResolver } from "./resolvers/kubernetes/cluster-events.ts";
 import { KubernetesClusterMutationsResolver } from "./resolvers/kubernetes/cluster-mutations.ts";
 import { KubernetesClusterQueriesResolver, resolveKubernetesClusterReference } from "./resolvers/kubernetes/cluster-queries.ts";
+import { KubernetesHealthMutationsResolver } from "./resolvers/kubernetes/health-mutations.ts";
 import { KUBERNETES_OBJECT_RESOLVERS } from "./resolvers/kubernetes/objects/objects-resolvers.ts";
 import { NodeEventsResolver } from "./resolvers/node-events.ts";
 import { NodeMutationsResolver } from "./resolvers/node-mutations.ts";
@@ -18,6 +19,7 @@ export function clustersSchema(): SubgraphSchema {
       KubernetesClusterQueriesResolver,
       KubernetesClusterMutationsResolver,
       KubernetesClusterEventsResolver,
+      KubernetesHealthMutationsResolver,
       ...KUBERNETES_OBJECT_RESOLVERS,
     ],
     references: { Node: resolveNodeReference, KubernetesCluster: resolveKubernetesClusterReference },

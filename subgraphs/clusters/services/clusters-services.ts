@@ -54,7 +54,7 @@ export class ClustersServices {
     this.heartbeats = new Heartbeats({ writer, cache, leases, commands: this.commands, config });
     this.enrollment = new Enrollment(store, authority);
     this.leases = new LeaseKeeper({ ctx, writer, leases, config, clock });
-    this.kubernetes = new KubernetesServices({ store, log, secrets, ctx });
+    this.kubernetes = new KubernetesServices({ store, log, secrets, ctx, config: config.kubernetes });
     this.#invalidation = new CacheInvalidation(ctx, log, cache);
   }
 

@@ -1,6 +1,6 @@
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import type { RequestContext } from "../../../../platform/request-context.ts";
-import { testConnection } from "../../../kit/kubernetes/connection-test.ts";
+import { type ConnectionTest, testConnection } from "../../../kit/kubernetes/connection-test.ts";
 import { parseKubeconfig } from "../../../kit/kubernetes/kubeconfig.ts";
 import type { ClusterAccess } from "../../../kit/kubernetes/types.ts";
 import { Semaphore } from "../../../kit/semaphore.ts";
@@ -34,8 +34,8 @@ export class AccessCheck {
   }
 
   /** Throws UNAVAILABLE with the step that failed (details.step). */
-  async test(ctx: RequestContext, { access }: CheckedAccess): Promise<void> {
-    await this.#tests.run(() => testConnection(access, { log: ctx.log, signal: ctx.signal }), ctx.signal);
+  test(ctx: RequestContext, { access }: CheckedAccess): Promise<ConnectionTest> {
+    return this.#tests.run(() => testConnection(access, { log: ctx.log, signal: ctx.signal }), ctx.signal);
   }
 }
 

@@ -46,14 +46,14 @@ export class KubernetesHealthWriter {
     });
   }
 
-  /** As `record`. Not written either where a URL was set by hand meanwhile. */
-  recordPrometheus(about: ReportedCluster, prometheus: FoundPrometheus): Promise<KubernetesClusterView | null> {
+  /** As `record`. Not written either where a URL was set by hand meanwhile, or `ofRun`, when the run began, is not that of the cluster's run. */
+  recordPrometheus(about: ReportedCluster, prometheus: FoundPrometheus, ofRun?: string): Promise<KubernetesClusterView | null> {
     return this.#change(
       about,
       (cluster) => {
         cluster.prometheus = prometheus;
       },
-      (cluster) => cluster.prometheusUrl === null,
+      (cluster) => cluster.prometheusUrl === null && (ofRun === undefined || isUnderWay(cluster, ofRun)),
     );
   }
 
@@ -68,4 +68,8 @@ export class KubernetesHealthWriter {
       return clusters.change(cluster, () => change(cluster));
     });
   }
+}
+
+function isUnderWay({ prometheus }: KubernetesCluster, startedAt: string): boolean {
+  return prometheus?.state === "SEARCHING" && prometheus.lastRun?.startedAt === startedAt;
 }

@@ -8,9 +8,12 @@ import { ClusterClients } from "./cluster-clients.ts";
 import { ClusterNews } from "./cluster-news.ts";
 import { KubernetesClusterQueries } from "./cluster-queries.ts";
 import { ClusterWriter } from "./cluster-writer.ts";
+import { ConnectionTests } from "./health/connection-tests.ts";
+import { type HealthCheckConfig, HealthChecks } from "./health/health-checks.ts";
 import { KubernetesHealthWriter } from "./health-writer.ts";
 import { KubeconfigSecrets } from "./kubeconfig-secrets.ts";
 import { KubernetesObjects } from "./objects/kubernetes-objects.ts";
+import { PrometheusDiscovery } from "./prometheus/prometheus-discovery.ts";
 import { KubernetesRegistry } from "./registry.ts";
 
 export interface KubernetesServicesParts {
@@ -19,6 +22,7 @@ export interface KubernetesServicesParts {
   secrets: SecretKeys;
   /** The control plane itself; its signal ends what runs in the background. */
   ctx: RequestContext;
+  config: HealthCheckConfig;
 }
 
 /** All of Kubernetes clusters, wired together. */
@@ -30,11 +34,14 @@ export class KubernetesServices {
   readonly claims: ClusterClaims;
   readonly health: KubernetesHealthWriter;
   readonly objects: KubernetesObjects;
+  readonly checks: HealthChecks;
+  readonly connections: ConnectionTests;
+  readonly prometheus: PrometheusDiscovery;
   readonly #ctx: RequestContext;
   readonly #secrets: KubeconfigSecrets;
   #resealing: Promise<unknown> = Promise.resolve();
 
-  constructor({ store, log, secrets, ctx }: KubernetesServicesParts) {
+  constructor({ store, log, secrets, ctx, config }: KubernetesServicesParts) {
     const writer = new ClusterWriter(store);
     this.#ctx = ctx;
     this.#secrets = new KubeconfigSecrets(store, secrets);
@@ -45,6 +52,12 @@ export class KubernetesServices {
     this.claims = new ClusterClaims(store);
     this.health = new KubernetesHealthWriter(writer);
     this.objects = new KubernetesObjects({ store, clients: this.clients, ctx });
+    const { clients, news, claims, health, queries } = this;
+    this.prometheus = new PrometheusDiscovery({ ctx, clients, claims, news, writer: health });
+    const onChecked = this.prometheus.consider.bind(this.prometheus);
+    this.checks = new HealthChecks({ ctx, store, clients, news, writer: health, config, onChecked });
+    const onReached = this.checks.checkSoon.bind(this.checks);
+    this.connections = new ConnectionTests({ queries, secrets: this.#secrets, access: new AccessCheck(), onReached });
     this.clients.follow(this.news);
   }
 
@@ -53,13 +66,15 @@ export class KubernetesServices {
     this.#resealing = this.#secrets
       .resealAll(this.#ctx)
       .catch((error: unknown) => log.warn({ err: error }, "old secrets were not sealed anew"));
+    this.prometheus.start();
+    this.checks.start();
     this.news.start();
   }
 
   /** After the signal of the context. */
   async stop(): Promise<void> {
     this.objects.stop();
-    await Promise.all([this.#resealing, this.news.stopped()]);
+    await Promise.all([this.#resealing, this.news.stopped(), this.checks.stop(), this.prometheus.stop()]);
     await this.clients.stop();
   }
 }

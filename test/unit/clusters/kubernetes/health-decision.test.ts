@@ -7,7 +7,7 @@ const ready = { count: 3, notReady: 0, notReadyNames: [] };
 const forbidden = new KubernetesFailure("FAILED_PRECONDITION", "REQUEST", "Forbidden", "The account may not list them.", { status: 403 });
 
 function reached(rest: Partial<Extract<CheckOutcome, { kind: "REACHED" }>> = {}): CheckOutcome {
-  return { kind: "REACHED", version: "v1.31.4", nodes: ready, pods: { count: 5 }, ...rest };
+  return { kind: "REACHED", version: "v1.31.4", nodes: ready, pods: 5, ...rest };
 }
 
 function failed(step: ConnectionStep, reason: string, status?: number): CheckOutcome {

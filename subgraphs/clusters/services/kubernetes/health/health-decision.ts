@@ -4,7 +4,7 @@ import { KubernetesFailure } from "../../../../kit/kubernetes/types.ts";
 /** What a check came to. */
 export type CheckOutcome =
   /** The API answered for its version. */
-  | { kind: "REACHED"; version: string; nodes: NodeReadiness | FleetError; pods: { count: number | null } | FleetError }
+  | { kind: "REACHED"; version: string; nodes: NodeReadiness | FleetError; pods: number | FleetError }
   | { kind: "FAILED"; error: FleetError };
 
 export interface NodeReadiness {

@@ -26,6 +26,8 @@ export interface SearchParts {
   api: Pick<KubernetesApi, "list">;
   probe: Pick<PrometheusProbe, "ask">;
   signal: AbortSignal;
+  /** After each few places: all that were tried so far. */
+  onTried(candidates: PrometheusCandidate[]): Promise<void>;
 }
 
 const MAX_PLACES = 40;
@@ -70,6 +72,7 @@ export class DiscoverySearch {
     for (let start = 0; start < places.length; start += AT_ONCE) {
       const found = await this.#ask(places.slice(start, start + AT_ONCE));
       if (found !== null) return found;
+      await this.#parts.onTried(this.#candidates);
     }
     return null;
   }
