@@ -81,6 +81,8 @@ export class AgentNode {
   readonly #inventory: NodeInventory;
   /** Of another machine, which may be slow: heartbeats do not wait for it. */
   readonly #distant: { capacity: LatestReading<Resources>; conditions: LatestReading<NodeCondition[]> } | null;
+  /** As they were when the host could be asked last. */
+  #supportedTypes: string[] | null = null;
   #idError: string | null = null;
   #instancesError: string | null = null;
 
@@ -159,6 +161,7 @@ export class AgentNode {
       ownAddress({ configured: address, listenHost: listen.host, controlPlane }),
       this.instances.supportedTypes(),
     ]);
+    if (!isAway(bridged)) this.#supportedTypes = supportedInstanceTypes;
     return {
       hostname,
       ip,
@@ -168,7 +171,7 @@ export class AgentNode {
       region: region ?? "",
       zone: zone ?? "",
       capacity,
-      supportedInstanceTypes: isAway(bridged) ? bridged.known.supportedInstanceTypes : supportedInstanceTypes,
+      supportedInstanceTypes: this.#supportedTypes ?? bridged?.known.supportedInstanceTypes ?? [],
       metadata: undefined,
       simulated: false,
       clientRequestId: "",
