@@ -1,6 +1,8 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ComputeFleet } from "../support/compute-fleet.ts";
 import { copyTinyGuest, type FleetHost } from "../support/fleet-host.ts";
@@ -10,6 +12,7 @@ import { freePorts } from "../support/part.ts";
 import { SshServer } from "../support/ssh-server.ts";
 import { GUEST_COMMAND_LINE } from "../support/tiny-guest.ts";
 
+const run = promisify(execFile);
 const MIB = 2 ** 20;
 const PASSWORD = "correct horse battery staple";
 const LEASE = ["--lease-ttl", "12s", "--heartbeat-interval", "1s"];
@@ -113,6 +116,34 @@ describeInCampaigns("a host without an agent, reached over SSH by the agents of 
     const { deleteNode } = await fleet.query(deletion, { input: { nodeId: id, hostname: "bare" } });
     const again = await fleet.query(ADD, { input: { ...deleteNode.configuration, credentials: { privateKey } } });
     await expect.poll(() => read(again.addNode.node.id), { timeout: 60_000 }).toMatchObject({ status: "READY" });
+  }, 180_000);
+
+  test("the way to it is changed: another port, an encrypted key; what is wrong changes nothing", async () => {
+    const [node] = (await fleet.query('{ nodes(filter: { name: "bare" }) { nodes { id } } }')).nodes.nodes;
+    const UPDATE = "mutation ($input: UpdateNodeAccessInput!) { updateNodeAccess(input: $input) { node { id uri } hostKeys } }";
+    const update = (input: Record<string, unknown>) => fleet.ask(UPDATE, { input: { nodeId: node.id, ...input } });
+    // Another sshd of the same machine, with keys of its own.
+    const moved = await SshServer.start({ address: ssh.address, mountNamespaceOf: bare.libvirt.pid });
+    const encrypted = join(directory, "encrypted");
+    await copyFile(moved.identityFile, encrypted);
+    await run("ssh-keygen", ["-q", "-p", "-P", "", "-N", PASSWORD, "-f", encrypted]);
+    const key = await readFile(encrypted, "utf8");
+    const next = { uri: uri(moved.port), hostKeys: [moved.hostKey], credentials: { privateKey: key, passphrase: PASSWORD } };
+    const refusal = async (change: Record<string, unknown>) => (await update({ ...next, ...change })).errors?.[0]?.extensions;
+    expect(await refusal({ credentials: { privateKey } })).toMatchObject({ reason: "AuthenticationFailed", step: "AUTHENTICATE" });
+    expect(await refusal({ credentials: { privateKey: key } })).toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(await refusal({ credentials: { privateKey: key, passphrase: "wrong" } })).toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(await refusal({ hostKeys: undefined })).toMatchObject({ reason: "HostKeyChanged", step: "HOST_KEY" });
+    expect(await read(node.id)).toMatchObject({ uri: uri(), status: "READY", connection: { state: "CONNECTED" } });
+
+    const { data, errors } = await update(next);
+    expect(errors).toBeUndefined();
+    expect(data?.updateNodeAccess).toMatchObject({ node: { id: node.id }, hostKeys: [moved.hostKey.split(" ").slice(0, 2).join(" ")] });
+    await ssh.stop();
+    ssh = moved;
+    await expect
+      .poll(() => read(node.id), { timeout: 60_000 })
+      .toMatchObject({ uri: uri(), status: "READY", connection: { state: "CONNECTED", lastError: null } });
   }, 180_000);
 
   inCampaigns(

@@ -156,6 +156,59 @@ describeWithPeers("a real machine without an agent: the rich guest", ["rich-gues
   );
 
   inCampaigns(
+    "a network card and a USB stick are given to an instance, and come back; what carries the host is refused",
+    async () => {
+      const xml = `<domain type='qemu'><name>given</name><memory unit='MiB'>48</memory><vcpu>1</vcpu>
+        <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
+        <devices><controller type='usb' model='qemu-xhci'/><controller type='pci' index='1' model='pcie-root-port'/>
+        <controller type='pci' index='2' model='pcie-root-port'/><controller type='pci' index='3' model='pcie-root-port'/></devices></domain>`;
+      await guest.run(`printf '%s' "${xml}" > /root/given.xml && virsh -c qemu:///system define /root/given.xml`);
+      const LIST = "query ($id: ID!) { node(id: $id) { instances(first: 10) { nodes { id name managed state } } } }";
+      const [found] = await expect
+        .poll(async () => (await fleet.query(LIST, { id: nodeId })).node.instances.nodes, { timeout: SLOW_MS })
+        .toMatchObject([{ name: "given", managed: false }])
+        .then(async () => (await fleet.query(LIST, { id: nodeId })).node.instances.nodes);
+      await fleet.change("adoptInstance", { instanceId: found.id });
+      const DEVICES = "query ($id: ID!) { instance(id: $id) { managed devices { kind pciAddress usbPort } } }";
+      const given = async () => (await fleet.query(DEVICES, { id: found.id })).instance;
+      await expect.poll(given, { timeout: SLOW_MS }).toMatchObject({ managed: true, devices: [] });
+
+      const { node } = await fleet.query(INVENTORY, { id: nodeId });
+      const { address } = node.pciDevices.find((it: Record<string, number>) => it.vendorId === 0x8086 && it.deviceId === 0x10d3);
+      const port = (await guest.run("basename $(dirname $(grep -l FG-STICK-1 /sys/bus/usb/devices/*/serial))")).trim();
+      const CHANGE = (name: string) =>
+        `mutation ($input: ${name === "attachDevice" ? "Attach" : "Detach"}DeviceInput!) { ${name}(input: $input) { instance { id } } }`;
+      const attach = (device: Record<string, unknown>) => fleet.ask(CHANGE("attachDevice"), { input: { instanceId: found.id, ...device } });
+      const disk = node.pciDevices.find((it: Record<string, number>) => it.vendorId === 0x1af4 && it.deviceId === 0x1001);
+      expect((await attach({ pciAddress: disk.address })).errors?.[0]?.extensions).toMatchObject({
+        ...{ code: "FAILED_PRECONDITION", reason: "RootDisk" },
+      });
+      for (const device of [{ pciAddress: address }, { usbPort: port }]) expect((await attach(device)).errors).toBeUndefined();
+      expect((await given()).devices).toMatchObject([{ pciAddress: address }, { usbPort: port }]);
+      await fleet.change("startInstance", { instanceId: found.id });
+      await fleet.untilState(found.id, "RUNNING", 2 * SLOW_MS);
+      const monitor = (command: string) => guest.run(`virsh -c qemu:///system qemu-monitor-command given --hmp '${command}'`);
+      expect(await monitor("info usb")).toContain("QEMU USB HARDDRIVE");
+      expect(await monitor("info pci")).toContain("8086:10d3");
+      const driverOf = async (path: string) => (await guest.run(`basename "$(readlink ${path}/driver || echo none)"`)).trim();
+      expect(await driverOf(`/sys/bus/pci/devices/${address}`)).toBe("vfio-pci");
+      const detach = (device: Record<string, unknown>) =>
+        fleet.query(CHANGE("detachDevice"), { input: { instanceId: found.id, ...device } });
+      await detach({ usbPort: port });
+      expect(await monitor("info usb")).not.toContain("HARDDRIVE");
+      await fleet.change("stopInstance", { instanceId: found.id, force: true });
+      await fleet.untilState(found.id, "STOPPED", SLOW_MS);
+      await detach({ pciAddress: address });
+      expect((await given()).devices).toEqual([]);
+      expect(await driverOf(`/sys/bus/pci/devices/${address}`)).toBe("e1000e");
+      await expect.poll(() => driverOf(`/sys/bus/usb/devices/${port}:1.0`), { timeout: SLOW_MS }).toBe("usb-storage");
+      await fleet.change("deleteInstance", { instanceId: found.id });
+      await fleet.untilState(found.id, "DELETED", SLOW_MS);
+    },
+    600_000,
+  );
+
+  inCampaigns(
     "its journal is filtered, paged and followed there",
     async () => {
       await guest.run("logger --priority user.err 'a line of its own'");
