@@ -13,7 +13,7 @@ import { createGrpcChannel } from "../../platform/grpc/channel.ts";
 import { type GrpcClient, grpcClient } from "../../platform/grpc/client.ts";
 import { createGrpcServer } from "../../platform/grpc/server.ts";
 import { ServerTls } from "../../platform/grpc/server-tls.ts";
-import { createLogger } from "../../platform/observability/log.ts";
+import { createLogger, type Logger } from "../../platform/observability/log.ts";
 import { Metrics } from "../../platform/observability/metrics.ts";
 import { SecretKeys } from "../../platform/secrets/secret-keys.ts";
 import { CertificateAuthority } from "../../platform/tls/certificate-authority.ts";
@@ -37,7 +37,7 @@ export const CLUSTERS_VARIANTS: Array<{ name: string; peers: Peer[] }> = [
   { name: "PostgreSQL and NATS", peers: ["postgresql", "nats"] },
 ];
 
-const log = createLogger({ name: "test", level: process.env["TEST_LOG_LEVEL"] === undefined ? "silent" : "debug" });
+const quiet = createLogger({ name: "test", level: process.env["TEST_LOG_LEVEL"] === undefined ? "silent" : "debug" });
 
 /** One replica of the subgraph on ports of its own. */
 export interface ClustersReplica {
@@ -57,15 +57,17 @@ export class ClustersFleet {
   readonly secretsDir: string;
   readonly #issuer: LocalIssuer;
   readonly #dir: string;
+  readonly #log: Logger;
   readonly #shared = new InProcessBus();
   readonly #nats: boolean;
   readonly #replicas: ClustersReplica[] = [];
   readonly #channels: Channel[] = [];
 
-  private constructor(ca: CertificateAuthority, issuer: LocalIssuer, dir: string, variant: string) {
+  private constructor(ca: CertificateAuthority, issuer: LocalIssuer, dir: string, variant: string, log: Logger) {
     this.ca = ca;
     this.#issuer = issuer;
     this.#dir = dir;
+    this.#log = log;
     this.secretsDir = join(dir, "secrets");
     this.#nats = variant !== "SQLite";
     const url = new URL(POSTGRESQL_URL);
@@ -73,13 +75,15 @@ export class ClustersFleet {
     this.databaseUrl = this.#nats ? url.href : `sqlite:${join(dir, "clusters.db")}`;
   }
 
-  static async open(variant: string): Promise<ClustersFleet> {
+  /** `log`: where all of it is logged; nowhere unless told. */
+  static async open(variant: string, log = quiet): Promise<ClustersFleet> {
     const dir = await mkdtemp(join(tmpdir(), "fleetgraph-clusters-"));
     const ca = await CertificateAuthority.open(join(dir, "ca"));
-    return new ClustersFleet(ca, await LocalIssuer.open(join(dir, "keys")), dir, variant);
+    return new ClustersFleet(ca, await LocalIssuer.open(join(dir, "keys")), dir, variant, log);
   }
 
   async replica(config: Partial<ClustersConfig> = {}): Promise<ClustersReplica> {
+    const log = this.#log;
     const bus: Bus = this.#nats ? new NatsBus({ url: NATS_URL, name: "test", log }) : this.#shared;
     const verifier = this.#issuer.verifier();
     const metrics = new Metrics();
