@@ -40,7 +40,7 @@ export async function writeApiserverSettings(settings: ApiserverSettings): Promi
     ...["--tls-private-key-file", await write("server-key.pem", server.keyPem)],
     ...["--token-auth-file", await write("tokens.csv", `${settings.adminToken},admin,admin,"system:masters"\n`)],
     ...["--authentication-token-webhook-config-file", await write("tokens.yaml", writeKubeconfig({ server: settings.tokensUrl }))],
-    ...["--authentication-token-webhook-version", "v1"],
+    ...["--authentication-token-webhook-version", "v1", "--authentication-token-webhook-cache-ttl", "1s"],
     ...["--service-account-key-file", serviceAccountKey, "--service-account-signing-key-file", serviceAccountKey],
     ...["--service-account-issuer", "https://kubernetes.default.svc", "--api-audiences", "https://kubernetes.default.svc"],
     ...["--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/16", "--allow-privileged=true"],

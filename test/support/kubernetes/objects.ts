@@ -96,18 +96,26 @@ export interface ServiceOptions {
   portName?: string;
   /** The port that the Service shows. */
   port: number;
-  /** What answers behind it: an address that is not of the loopback (`machineAddress`), which the API server refuses. */
+  /** What answers behind it, by an address that is not of the loopback (`machineAddress`): the API server refuses that one. */
   endpoint?: { address: string; port: number };
 }
 
-/** A Service with what stands behind it, by hand, in a namespace that is there. The API server's proxy reaches it. */
+/**
+ * A Service in a namespace that is there, and what stands behind it: Endpoints and a Pod "NAME-0" with that address, without which the API
+ * server's proxy would not go there.
+ */
 export async function makeService(cluster: TestKubernetes, options: ServiceOptions): Promise<void> {
   const { namespace, name, labels = {}, type = "ClusterIP", portName = "web", port, endpoint } = options;
   const path = `/api/v1/namespaces/${namespace}`;
   const ports = [{ name: portName, port, targetPort: endpoint?.port ?? port, protocol: "TCP" }];
   await cluster.mustRequest("POST", `${path}/services`, { metadata: { name, labels }, spec: { type, ports } });
   if (endpoint === undefined) return;
-  const subsets = [{ addresses: [{ ip: endpoint.address }], ports: [{ name: portName, port: endpoint.port, protocol: "TCP" }] }];
+  const ip = endpoint.address;
+  const [pod = ""] = await makePods(cluster, 1, { namespace, prefix: name, labels });
+  await setPodStatus(cluster, namespace, pod, { phase: "Running", podIP: ip, podIPs: [{ ip }] });
+  const { metadata } = await cluster.mustRequest("GET", `${path}/pods/${pod}`);
+  const addresses = [{ ip, targetRef: { kind: "Pod", namespace, name: pod, uid: metadata.uid } }];
+  const subsets = [{ addresses, ports: [{ name: portName, port: endpoint.port, protocol: "TCP" }] }];
   await cluster.mustRequest("POST", `${path}/endpoints`, { metadata: { name, labels }, subsets });
 }
 
