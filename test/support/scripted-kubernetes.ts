@@ -33,6 +33,8 @@ export class ScriptedKubernetes implements KubernetesApi {
   readonly calls = { lists: 0, watches: 0 };
   /** Is thrown by every list and watch while it is set. */
   refusal: KubernetesFailure | null = null;
+  /** A page of more objects is too large an answer. */
+  largestPage = 500;
   #history: Written[] = [];
   #revision = 100;
   /** What there was from a revision on, since the compaction. */
@@ -114,6 +116,7 @@ export class ScriptedKubernetes implements KubernetesApi {
     this.calls.lists += 1;
     await new Promise((resolve) => setImmediate(resolve));
     if (this.refusal) throw this.refusal;
+    if ((options.limit ?? 500) > this.largestPage) throw new KubernetesFailure("RESOURCE_EXHAUSTED", "REQUEST", "TooLarge", "Too large.");
     const [revision, from] = options.continueToken?.split("/").map(Number) ?? [Number(options.resourceVersion ?? this.#revision), 0];
     if (revision === undefined || from === undefined) throw new Error("no page");
     if (revision > this.#revision) throw failure("UNAVAILABLE", "ServerError", 504);
@@ -136,6 +139,7 @@ export class ScriptedKubernetes implements KubernetesApi {
     const heard = new Set(this.#history.filter(({ revision }) => revision <= from));
     const watch: OpenWatch = { broken: null, heard };
     this.#watches.add(watch);
+    request.onOpen?.();
     try {
       while (!request.signal.aborted) {
         if (watch.broken === "END") return;

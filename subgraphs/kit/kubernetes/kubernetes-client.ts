@@ -111,6 +111,7 @@ class KubernetesClient implements KubernetesApi {
           timeoutMs: Math.min(TIMEOUT_MS, deadlineMs),
         }),
       );
+      request.onOpen?.();
       for await (const line of readLines(answer.body, this.#maxLineBytes)) yield watchLine<T>(line);
     } catch (error) {
       if (signal.aborted) return;

@@ -89,6 +89,8 @@ export interface WatchRequest extends Partial<ObjectFilter> {
   signal: AbortSignal;
   /** Sent as timeoutSeconds: 300–600 s at random unless told. The client gives up a little later by itself. */
   timeoutSeconds?: number;
+  /** Called when the API has taken the watch, before there is anything to tell. */
+  onOpen?: () => void;
 }
 
 /** One line of a watch. On BOOKMARK only the resourceVersion counts. */

@@ -109,13 +109,13 @@ class ClusterFollower {
       metadataOnly: objects.metadataOnly,
       signal: AbortSignal.any([signal, overdue]),
       timeoutSeconds,
+      onOpen: () => this.#succeeded(),
     });
     let told = false;
     try {
       for await (const line of lines) {
         if (signal.aborted) return;
         this.#take(line);
-        this.#succeeded();
         this.#delay.succeeded();
         told = true;
       }

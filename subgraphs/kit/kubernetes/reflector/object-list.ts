@@ -1,5 +1,5 @@
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
-import type { KubernetesApi, KubernetesObject, ObjectFilter, ResourceKind } from "../types.ts";
+import { type KubernetesApi, KubernetesFailure, type KubernetesObject, type ObjectFilter, type ResourceKind } from "../types.ts";
 import type { ObjectState } from "./object-state.ts";
 import { toRevision } from "./resource-version.ts";
 
@@ -25,25 +25,43 @@ export interface ListedState {
   revision: number;
 }
 
+export interface ListQuestion {
+  /** As of then; null for now. */
+  revision: number | null;
+  /** Equal JSON is taken from here, so that nothing is kept twice. */
+  known: ObjectState | null;
+  signal: AbortSignal;
+}
+
+/** Objects of a page are not more than 1.5 MB each, which is what etcd takes. */
+const SMALLEST_PAGE = 5;
+
 /**
- * Everything that is to be watched, page by page; as of a revision where that is told. Equal JSON of `known` is taken from there, so that
- * nothing is kept twice.
+ * Everything that is to be watched, page by page; in smaller pages where objects are so large that a page is too large an answer.
  *
  * @throws KubernetesFailure, also `isGone`; FleetError RESOURCE_EXHAUSTED (reason WatchTooLarge).
  */
-export async function listState(
+export async function listState(objects: WatchedObjects, limits: ListLimits, question: ListQuestion): Promise<ListedState> {
+  for (let { pageSize } = limits; ; pageSize = Math.max(SMALLEST_PAGE, Math.floor(pageSize / 10))) {
+    try {
+      return await listPages(objects, { ...limits, pageSize }, question);
+    } catch (error) {
+      const tooLarge = error instanceof KubernetesFailure && error.reason === "TooLarge";
+      if (!tooLarge || pageSize <= SMALLEST_PAGE) throw error;
+    }
+  }
+}
+
+async function listPages(
   { api, kind, filter, metadataOnly, keep }: WatchedObjects,
-  limits: ListLimits,
-  { revision, known, signal }: { revision: number | null; known: ObjectState | null; signal: AbortSignal },
+  { pageSize, maxStateBytes }: ListLimits,
+  { revision, known, signal }: ListQuestion,
 ): Promise<ListedState> {
   const state = new Map<string, string>();
   let bytes = 0;
-  let continueToken: string | null = null;
-  do {
-    const asOf: { continueToken?: string; resourceVersion?: string } = {};
-    if (continueToken !== null) asOf.continueToken = continueToken;
-    else if (revision !== null) asOf.resourceVersion = String(revision);
-    const page = await api.list<KubernetesObject>(kind, { ...filter, ...asOf, metadataOnly, limit: limits.pageSize, signal });
+  let asOf: { continueToken?: string; resourceVersion?: string } = revision === null ? {} : { resourceVersion: String(revision) };
+  for (;;) {
+    const page = await api.list<KubernetesObject>(kind, { ...filter, ...asOf, metadataOnly, limit: pageSize, signal });
     for (const object of page.items) {
       const { uid } = object.metadata;
       const json = keep(object);
@@ -51,11 +69,10 @@ export async function listState(
       state.set(uid, old === json ? old : json);
       bytes += json.length;
     }
-    if (bytes > limits.maxStateBytes) throw watchTooLarge(kind);
-    continueToken = page.continueToken;
-    if (continueToken === null) return { state, revision: toRevision(page.resourceVersion) };
-  } while (continueToken !== null);
-  throw new Error("A list has no last page.");
+    if (bytes > maxStateBytes) throw watchTooLarge(kind);
+    if (page.continueToken === null) return { state, revision: toRevision(page.resourceVersion) };
+    asOf = { continueToken: page.continueToken };
+  }
 }
 
 export function watchTooLarge({ plural }: ResourceKind): FleetError {

@@ -41,6 +41,15 @@ describe("following a cluster", () => {
     expect(shownBy(reflector)).toEqual(api.shown());
   });
 
+  test("asks for smaller pages where objects are large", async () => {
+    const api = cluster(...Array.from({ length: 23 }, (_, index) => `thing-${index}`));
+    api.largestPage = 60;
+    const reflector = await follow(api, { limits: { pageSize: 500 } });
+    expect(reflector.size).toBe(23);
+    api.largestPage = 4;
+    await expect(openScripted(api, { limits: { pageSize: 500 } }).untilReady(signal)).rejects.toMatchObject({ reason: "TooLarge" });
+  });
+
   test("does not tell a change that the projection does not show", async () => {
     const api = cluster("a");
     const reflector = await follow(api);
