@@ -36,6 +36,7 @@ function clustersConfig(config: Config): Partial<ClustersConfig> {
     clusterName: config["cluster.name"],
     heartbeatIntervalSeconds: config["lease.heartbeatInterval"],
     leaseTtlSeconds,
+    kubernetes: { ...DEFAULT_CLUSTERS_CONFIG.kubernetes, checkIntervalMs: config["kubernetes.checkInterval"] * 1000 },
     livenessIntervalMs: Math.min(DEFAULT_CLUSTERS_CONFIG.livenessIntervalMs, leaseTtlSeconds * 250),
     allocation: {
       cpuOvercommit: config["placement.cpuOvercommit"],

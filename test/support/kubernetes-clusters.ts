@@ -6,7 +6,7 @@ import { writeKubeconfig } from "./kubernetes/kubeconfig.ts";
 
 /** What the tests look at of a cluster. */
 export const CLUSTER_FIELDS = `
-  id name isDefault enabled context healthStatus healthReason lastConnectedAt version nodeCount podCount createdAt updatedAt
+  id name isDefault enabled context healthStatus healthReason healthSince lastConnectedAt version nodeCount podCount createdAt updatedAt
   contexts { name cluster user namespace server authentication usable problem } prometheus { url source state }`;
 
 /** A cluster as the answers of tests show it. */

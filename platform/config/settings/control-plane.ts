@@ -123,6 +123,12 @@ export const CONTROL_PLANE_SETTINGS = {
     commands: CLUSTERS,
     description: "A node that was not heard of for this long becomes UNKNOWN.",
   }),
+  "kubernetes.checkInterval": withDefault({
+    kind: kind.wholeSeconds(5, 3600),
+    default: 60,
+    commands: CLUSTERS,
+    description: "How often the health of a Kubernetes cluster that answers is checked; one that does not is checked less often.",
+  }),
   "placement.cpuOvercommit": withDefault({
     kind: kind.decimal(0.1, 100),
     default: 4,

@@ -7,9 +7,6 @@ export interface CheckPace {
   longestMs: number;
 }
 
-export const CONFIRM_MS = 5_000;
-export const LONGEST_PAUSE_MS = 300_000;
-
 /** Milliseconds until a cluster's next check (up to 10 % more, so that they spread), after so many failures in a row: 60 s, then 5, 60, 120, 240, 300. */
 export function pauseAfter(failures: number, pace: CheckPace, random: () => number = Math.random): number {
   return planned(failures, pace) * (1 + 0.1 * random());

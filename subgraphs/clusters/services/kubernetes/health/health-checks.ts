@@ -16,11 +16,21 @@ export interface HealthCheckConfig {
   checkIntervalMs: number;
   /** Of one check. */
   checkDeadlineMs: number;
+  /** From a first failure to the check that makes sure of it; also the least pause between any two checks of a cluster. */
+  confirmMs: number;
+  /** The longest pause between the checks of a cluster that does not answer. */
+  longestPauseMs: number;
   /** How long a replica that died keeps its clusters from the others. */
   claimMs: number;
 }
 
-export const DEFAULT_HEALTH_CHECK_CONFIG: HealthCheckConfig = { checkIntervalMs: 60_000, checkDeadlineMs: 10_000, claimMs: 30_000 };
+export const DEFAULT_HEALTH_CHECK_CONFIG: HealthCheckConfig = {
+  checkIntervalMs: 60_000,
+  checkDeadlineMs: 10_000,
+  confirmMs: 5_000,
+  longestPauseMs: 300_000,
+  claimMs: 30_000,
+};
 
 export interface HealthChecksParts {
   ctx: RequestContext;
@@ -32,8 +42,6 @@ export interface HealthChecksParts {
   onChecked: AttendanceParts["onChecked"];
 }
 
-const CONFIRM_MS = 5_000;
-const LONGEST_PAUSE_MS = 300_000;
 const COUNTS_MS = 2_000;
 const AT_ONCE = 8;
 const SLOW_MS = 2_000;
@@ -59,7 +67,7 @@ export class HealthChecks {
     this.#attendance = {
       ...{ ctx, clients, writer, onChecked, deadlineMs: config.checkDeadlineMs, countsMs: COUNTS_MS },
       lanes: new CheckLanes({ atOnce: AT_ONCE, slowMs: SLOW_MS }),
-      pace: { intervalMs: config.checkIntervalMs, confirmMs: CONFIRM_MS, longestMs: LONGEST_PAUSE_MS },
+      pace: { intervalMs: config.checkIntervalMs, confirmMs: config.confirmMs, longestMs: config.longestPauseMs },
     };
   }
 

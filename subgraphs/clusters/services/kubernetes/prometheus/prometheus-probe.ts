@@ -113,7 +113,7 @@ function sentenceOf(error: unknown): string {
   if (error instanceof FleetError) return error.message.slice(0, 300);
   const code = (error as { code?: unknown } | null)?.code;
   if (typeof code !== "string") return "It could not be asked.";
-  if (code.includes("CERT") || code.startsWith("ERR_TLS")) return `Its certificate is not accepted (${code}).`;
+  if (/CERT|VERIFY|^ERR_TLS/.test(code)) return `Its certificate is not accepted (${code}).`;
   if (code.startsWith("HPE_")) return "It does not speak HTTP.";
   return SENTENCES[code] ?? `It could not be asked (${code}).`;
 }
