@@ -78,7 +78,9 @@ async function runRecipe(recipe: string, folder: string): Promise<void> {
     await run("nice", [join(RECIPES, recipe), folder], { timeout: BUILD_MS, maxBuffer: 64 * 1024 * 1024 });
   } catch (error) {
     const { stderr = "" } = error as { stderr?: string };
-    throw new Error(`${recipe} could not be made: ${stderr.trim().slice(-500) || (error as Error).message}`);
+    // What went wrong first is the reason of the rest.
+    const said = stderr.trim() || (error as Error).message;
+    throw new Error(`${recipe} could not be made: ${said.replace(/\s+/g, " ").slice(0, 300)}`);
   }
 }
 
