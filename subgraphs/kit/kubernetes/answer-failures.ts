@@ -61,7 +61,7 @@ function messageOf(reason: string, status: number, said: ApiStatus | null): stri
     case "Unauthorized":
       return "The API server does not accept the login (401): the token or client certificate is wrong, expired or revoked.";
     case "Forbidden":
-      return `The cluster's account may not do that: ${words}`;
+      return `The cluster's account may not do that (403): ${words}`;
     case "NotFound":
       return `The cluster does not have it: ${words}`;
     case "Conflict":

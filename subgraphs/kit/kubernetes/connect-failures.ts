@@ -1,3 +1,4 @@
+import { errors } from "undici";
 import { type ConnectionStep, KubernetesFailure } from "./types.ts";
 
 type Known = readonly [reason: string, message: string];
@@ -65,18 +66,15 @@ function knownOf(step: ConnectionStep, code: string): Known {
 export function brokenFailure(error: unknown): KubernetesFailure {
   if (error instanceof KubernetesFailure) return error;
   const code = codeOf(error);
-  const options = { cause: error };
-  if (isClientCertificateAlert(code)) return new KubernetesFailure("UNAVAILABLE", "TLS", ...CLIENT_CERTIFICATE, options);
-  if (code.startsWith("HPE_") || code === "UND_ERR_HEADERS_OVERFLOW" || code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") {
-    return new KubernetesFailure(
-      "UNAVAILABLE",
-      "REQUEST",
-      "NotKubernetes",
-      "What answers does not speak HTTP as an API server does.",
-      options,
-    );
+  if (isClientCertificateAlert(code)) return new KubernetesFailure("UNAVAILABLE", "TLS", ...CLIENT_CERTIFICATE, { cause: error });
+  if (isNoHttp(error)) {
+    // Not the error itself: it carries what came.
+    const cause = (error as Error).message;
+    return new KubernetesFailure("UNAVAILABLE", "REQUEST", "NotKubernetes", "What answers does not speak HTTP as an API server does.", {
+      cause,
+    });
   }
-  return new KubernetesFailure("UNAVAILABLE", "REQUEST", "ConnectionLost", "The connection to the API server broke off.", options);
+  return new KubernetesFailure("UNAVAILABLE", "REQUEST", "ConnectionLost", "The connection to the API server broke off.", { cause: error });
 }
 
 /** What took too long: a step of connecting, or the answer. */
@@ -93,6 +91,10 @@ const LATE: Partial<Record<ConnectionStep, Known>> = {
 
 function isClientCertificateAlert(code: string): boolean {
   return /^ERR_SSL_(SSLV3|TLSV1|TLSV13)_ALERT_(BAD_CERTIFICATE|CERTIFICATE_|UNSUPPORTED_CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/.test(code);
+}
+
+function isNoHttp(error: unknown): boolean {
+  return error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError;
 }
 
 /** Of the error, or of what it stands for: undici wraps what a socket says, Node.js what several addresses say. */

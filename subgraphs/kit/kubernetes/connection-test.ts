@@ -66,18 +66,15 @@ async function atStep<T>(step: ConnectionStep, work: Promise<T>): Promise<T> {
 }
 
 /** Whatever it is for a single request: the cluster cannot be used. */
-function unavailable(step: ConnectionStep, failure: KubernetesFailure): KubernetesFailure {
+function unavailable(at: ConnectionStep, failure: KubernetesFailure): KubernetesFailure {
   const { reason = "ServerError", message, status, details } = failure;
-  const manifest = "`fleetgraph cluster manifest` prints the role that the account needs.";
-  return new KubernetesFailure(
-    "UNAVAILABLE",
-    failure.step === "REQUEST" ? step : failure.step,
-    reason === "NotFound" ? "NotKubernetes" : reason,
-    reason === "Forbidden" ? `${message} ${manifest}` : message,
-    {
-      ...(status === null ? {} : { status }),
-      details: { ...details, step: failure.step === "REQUEST" ? step : failure.step },
-      cause: failure,
-    },
-  );
+  const step = failure.step === "REQUEST" ? at : failure.step;
+  const options = { ...(status === null ? {} : { status }), details: { ...details, step }, cause: failure };
+  if (reason === "Forbidden") {
+    const manifest = "`fleetgraph cluster manifest` prints an account with the role that is needed.";
+    return new KubernetesFailure("UNAVAILABLE", step, reason, `The login works, and may not do enough. ${message}. ${manifest}`, options);
+  }
+  // No API server lacks these, or has so much to say of its version.
+  const isOther = reason === "NotFound" || (reason === "TooLarge" && at === "VERSION");
+  return new KubernetesFailure("UNAVAILABLE", step, isOther ? "NotKubernetes" : reason, message, options);
 }

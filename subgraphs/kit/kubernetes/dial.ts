@@ -97,7 +97,8 @@ export class Dial {
     const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`;
     const connecting = request({ method: "CONNECT", path: authority, headers: { host: authority }, createConnection: () => socket });
     const answered = once(connecting, "connect", { signal: this.#signal });
-    connecting.end();
+    // It says so once more when it is destroyed.
+    connecting.on("error", () => undefined).end();
     try {
       const [answer, , head] = (await answered) as [{ statusCode?: number }, Socket, Buffer];
       if (answer.statusCode === 200 && head.length === 0) return socket;
@@ -121,6 +122,8 @@ export class Dial {
       rejectUnauthorized: !insecureSkipTlsVerify,
       ALPNProtocols: ["http/1.1"],
     });
+    // A refusal of the client's certificate comes after the handshake, and before an end that would hide it.
+    secured.on("error", (error) => secured.destroy(error));
     return await this.#until(secured, "secureConnect");
   }
 

@@ -30,7 +30,7 @@ export type Answer = Dispatcher.ResponseData;
 const CONNECTIONS = 6;
 const MAX_WAITING = 1_000;
 /** Watches and logs. */
-const MAX_LONG = 256;
+const MAX_LASTING = 256;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Shorter than what servers and the balancers before them keep idle connections for. */
 const IDLE_MS = 30_000;
@@ -40,13 +40,15 @@ const IDLE_MS = 30_000;
  * KubernetesFailure; what its caller's signal ends is CANCELLED, or the signal's own FleetError.
  */
 export class Transport {
-  readonly #pool: Pool;
+  readonly #short: Pool;
+  /** Of its own, so that what lasts never takes a connection from what does not. */
+  readonly #lasting: Pool;
   readonly #prefix: string;
   readonly #headers: Record<string, string>;
   readonly #permits: Semaphore;
   readonly #closing = new AbortController();
   readonly #dials = new Set<Dial>();
-  #long = 0;
+  #open = 0;
 
   constructor(access: ClusterAccess, options: TransportOptions = {}) {
     const server = new URL(access.server);
@@ -55,36 +57,40 @@ export class Transport {
     this.#permits = new Semaphore(options.connections ?? CONNECTIONS);
     const target = targetOf(access, server, options.lookup);
     const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
-    this.#pool = new Pool(server.origin, {
-      allowH2: false,
-      // The deadlines are those of the requests.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: IDLE_MS,
-      keepAliveMaxTimeout: IDLE_MS,
-      connect: (_options, done) => {
-        this.#dial(target, timeoutMs).then(
-          (socket) => done(null, socket),
-          (error) => done(error, null),
-        );
-      },
-    });
+    const pool = (connections: number) =>
+      new Pool(server.origin, {
+        connections,
+        allowH2: false,
+        // The deadlines are those of the requests.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        keepAliveTimeout: IDLE_MS,
+        keepAliveMaxTimeout: IDLE_MS,
+        connect: (_options, done) => {
+          this.#dial(target, timeoutMs).then(
+            (socket) => done(null, socket),
+            (error) => done(error, null),
+          );
+        },
+      });
+    this.#short = pool(options.connections ?? CONNECTIONS);
+    this.#lasting = pool(MAX_LASTING);
   }
 
   /** The whole of an exchange: `read` gets the answer, and has it read when it is done. */
   async exchange<T>(request: TransportRequest, read: (answer: Answer) => Promise<T>): Promise<T> {
     if (this.#permits.waiting >= MAX_WAITING) throw tooMany(`${MAX_WAITING} requests to the API server wait already`);
     return await this.#within(request, (over, progress) =>
-      this.#permits.run(async () => await read(await this.#send(request, over, progress)), over),
+      this.#permits.run(async () => await read(await this.#send(this.#short, request, over, progress)), over),
     );
   }
 
   /** An answer that is read as it comes. The deadline is for its beginning; from then on it ends with the signal, or `close`. */
   async open(request: TransportRequest): Promise<Answer> {
-    if (this.#long >= MAX_LONG) throw tooMany(`${MAX_LONG} watches of the cluster and logs are open already`);
-    this.#long += 1;
+    if (this.#open >= MAX_LASTING) throw tooMany(`${MAX_LASTING} watches of the cluster and logs are open already`);
+    this.#open += 1;
     const ended = () => {
-      this.#long -= 1;
+      this.#open -= 1;
     };
     // It outlives the deadline's signal.
     const life = new AbortController();
@@ -93,7 +99,7 @@ export class Transport {
     try {
       const answer = await this.#within(request, (over, progress) => {
         over.addEventListener("abort", () => life.abort(over.reason), { once: true });
-        return this.#send(request, life.signal, progress);
+        return this.#send(this.#lasting, request, life.signal, progress);
       });
       answer.body.once("close", () => {
         request.signal.removeEventListener("abort", end);
@@ -110,7 +116,7 @@ export class Transport {
   async close(): Promise<void> {
     const closed = new KubernetesFailure("UNAVAILABLE", "REQUEST", "Closed", "The connection to the cluster was closed.");
     this.#closing.abort(closed);
-    await this.#pool.destroy(closed);
+    await Promise.all([this.#short.destroy(closed), this.#lasting.destroy(closed)]);
   }
 
   /** Runs the work until the request's signal, its deadline or `close`; the work's signal then aborts with what is thrown. */
@@ -145,18 +151,19 @@ export class Transport {
   }
 
   /** A GET is sent once more where a connection, such as one kept for too long, died before the answer began. */
-  async #send(request: TransportRequest, signal: AbortSignal, progress: Progress): Promise<Answer> {
+  async #send(pool: Pool, request: TransportRequest, signal: AbortSignal, progress: Progress): Promise<Answer> {
     try {
-      return await this.#sendOnce(request, signal, progress);
+      return await this.#sendOnce(pool, request, signal, progress);
     } catch (error) {
       if (request.method !== "GET" || signal.aborted || !progress.sent || brokenFailure(error).reason !== "ConnectionLost") throw error;
       progress.sent = false;
-      return await this.#sendOnce(request, signal, progress);
+      return await this.#sendOnce(pool, request, signal, progress);
     }
   }
 
-  async #sendOnce({ method, path, headers, body }: TransportRequest, signal: AbortSignal, progress: Progress): Promise<Answer> {
-    const noting = this.#pool.compose((dispatch) => (options, handler) => dispatch(options, new NotingHandler(handler, progress)));
+  async #sendOnce(pool: Pool, request: TransportRequest, signal: AbortSignal, progress: Progress): Promise<Answer> {
+    const { method, path, headers, body } = request;
+    const noting = pool.compose((dispatch) => (options, handler) => dispatch(options, new NotingHandler(handler, progress)));
     return await noting.request({
       method,
       path: this.#prefix + path,
