@@ -46,7 +46,8 @@ export interface KubernetesAnswer {
 
 /**
  * A real kube-apiserver with RBAC, but with no controllers, kubelets or scheduler: nodes and pods are what a test writes, nothing runs them,
- * a deleted namespace stays Terminating, and the roles that gather others (view, edit, admin) allow nothing. It runs where its etcd does. Up in about 4 s; 350 MB. Needs the peer "kubernetes".
+ * a deleted namespace stays Terminating, the roles that gather others (view, edit, admin) allow nothing, and a Secret gets no token
+ * (`fillTokenSecret`). It runs where its etcd does. Up in about 4 s; 350 MB. Needs the peer "kubernetes".
  */
 export class TestKubernetes implements AsyncDisposable {
   readonly url: string;
