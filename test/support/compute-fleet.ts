@@ -129,8 +129,8 @@ export class ComputeFleet implements ControlPlane, AsyncDisposable {
   }
 
   /** Follows a resumable subscription. Closed with the fleet. */
-  watch(query: string, field: string): ResumingClient {
-    const client = new ResumingClient({ url: `${this.url.replace("http", "ws")}/graphql`, token: this.token, query, field });
+  watch(query: string, field: string, variables: Record<string, unknown> = {}): ResumingClient {
+    const client = new ResumingClient({ url: `${this.url.replace("http", "ws")}/graphql`, token: this.token, query, field, variables });
     this.#watches.push(client);
     return client;
   }

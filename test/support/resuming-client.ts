@@ -15,6 +15,8 @@ export interface ResumingClientOptions {
   query: string;
   /** The subscription's root field. */
   field: string;
+  /** Beside those two. */
+  variables?: Record<string, unknown>;
   /** Where the client begins; without it, with a snapshot. */
   after?: string;
 }
@@ -92,7 +94,8 @@ export class ResumingClient {
       lazy: true,
     });
     try {
-      const variables = this.cursor === null ? { snapshot: true } : { after: this.cursor };
+      const position = this.cursor === null ? { snapshot: true } : { after: this.cursor };
+      const variables = { ...this.options.variables, ...position };
       for await (const result of client.iterate({ query: this.options.query, variables })) {
         const code = result.errors?.[0]?.extensions?.["code"];
         if (code) this.ends.push(String(code));
