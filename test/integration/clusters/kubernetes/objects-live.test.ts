@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ClustersFleet, type ClustersReplica, graphqlRefusal } from "../../../support/clusters-fleet.ts";
+import { inCampaigns } from "../../../support/in-campaigns.ts";
 import { deletePods, makeNode, makePods, setPodStatus } from "../../../support/kubernetes/objects.ts";
 import { SimulatedKubelet } from "../../../support/kubernetes/simulated-kubelet.ts";
 import { TestKubernetes } from "../../../support/kubernetes/test-kubernetes.ts";
@@ -101,6 +102,18 @@ describeWithPeers("a Kubernetes cluster, live", ["kubernetes"], () => {
         await using again = await podEvents({ id: other, after: cursor });
         expect((await again.refusal())["code"]).toBe(refusal.code);
       }
+    });
+
+    inCampaigns("go on where they were when the API server is back", async () => {
+      await using events = await podEvents();
+      await events.next();
+      await cluster.kill();
+      const list = `query ($id: ID!) { kubernetesCluster(id: $id) { pods { watchCursor } } }`;
+      await expect(admin.query(list, { id })).rejects.toMatchObject({ code: "UNAVAILABLE", reason: "ConnectionRefused", step: "TCP" });
+      await cluster.start();
+      await makePods(cluster, 2, { namespace: "watched", prefix: "back" });
+      const names = [(await events.next()).kubernetesPod.name, (await events.next()).kubernetesPod.name];
+      expect(names.sort()).toEqual(["back-0", "back-1"]);
     });
 
     test.each([
