@@ -15,7 +15,7 @@ import { LifecycleLab } from "./lifecycle-lab.ts";
 import { runMigrationCampaign } from "./migration-campaign.ts";
 import { runScaleCampaign } from "./scale-campaign.ts";
 
-const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | drivers | hosts | hardware | consoles | lifecycles [--lifecycles 300] [--kills 30] | migrations [--moves 20] | scale [--agents 5000] [--steady 180]
+const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | drivers | hosts | hardware | consoles | lifecycles [--lifecycles 300] [--kills 30] | migrations [--moves 20] | kubernetes | scale [--agents 5000] [--steady 180]
 
   kill   the parts as processes on PostgreSQL and NATS, each killed with SIGKILL so many times under load
   drivers  the drivers' tests with all of their cases
@@ -24,6 +24,7 @@ const USAGE = `Usage: npm run campaign -- kill [--kills 20] | events | drivers |
   consoles  10 MB over each console, the serial lines of guests, too
   lifecycles  VMs, microVMs and containers on a real host, while agent, compute, libvirtd and podman are killed so many times each
   migrations  a busy VM goes there and back between two hosts, and an agent or a libvirtd is killed in the middle of each move
+  kubernetes  clusters' clients and watches with all of their cases: 10,000 changes, API servers that are killed, networks that drop packets
   events  the event log's randomised tests with all of their seeds: SIGKILL, lost NATS, clients that reconnect, retention
   scale  simulated agents with a certificate and a connection each; what joining, reporting and coming back cost
 
@@ -99,6 +100,9 @@ else if (positionals[0] === "drivers") {
     "test/integration/agent/volumes",
     "test/integration/support/peers-work.test.ts",
   );
+} else if (positionals[0] === "kubernetes") {
+  await wholeTests("unit", "test/unit/kit/kubernetes");
+  await wholeTests("integration", "test/integration/kit/kubernetes");
 } else if (positionals[0] === "hosts") {
   await wholeTests("integration", "test/integration/nodes/hosts");
   await wholeTests("e2e", "test/e2e/bridged-host.test.ts");

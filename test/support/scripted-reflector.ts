@@ -56,8 +56,8 @@ export async function take(events: AsyncIterator<WatchedEvent<Shown>>, count: nu
   return (await takeEvents(events, count)).map(brief);
 }
 
-export async function takeEvents(events: AsyncIterator<WatchedEvent<Shown>>, count: number): Promise<Array<WatchedEvent<Shown>>> {
-  const taken: Array<WatchedEvent<Shown>> = [];
+export async function takeEvents<T>(events: AsyncIterator<WatchedEvent<T>>, count: number): Promise<Array<WatchedEvent<T>>> {
+  const taken: Array<WatchedEvent<T>> = [];
   while (taken.length < count) {
     const next = await events.next();
     if (next.done === true) throw new Error(`The watch was done after ${taken.length} of ${count} events.`);

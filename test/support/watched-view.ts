@@ -12,6 +12,8 @@ export interface WatchRequestOfView {
   signal: AbortSignal;
 }
 
+const MAX_LATEST = 100;
+
 /**
  * A subscriber as a careful user would write it: it builds its own picture from events, goes on behind the last cursor after every loss,
  * and begins anew where that has expired. It notes every event that does not follow from those before it.
@@ -21,8 +23,9 @@ export class WatchedView<T extends Viewed> {
   readonly mistakes: string[] = [];
   /** Codes of the ends that were met; "DONE" for one without an error. */
   readonly ends: string[] = [];
-  readonly cursors: string[] = [];
   events = 0;
+  /** The latest of them. */
+  readonly latest: Array<WatchedEvent<T>> = [];
   cursor: string | null = null;
   /** While a snapshot is told, what is in it replaces what was known. */
   #unconfirmed: Set<string> | null = null;
@@ -56,7 +59,8 @@ export class WatchedView<T extends Viewed> {
   take(event: WatchedEvent<T>): void {
     this.events += 1;
     this.cursor = event.cursor;
-    this.cursors.push(event.cursor);
+    this.latest.push(event);
+    if (this.latest.length > MAX_LATEST) this.latest.shift();
     if (event.type === "BOOKMARK" || !event.object) {
       for (const uid of this.#unconfirmed ?? []) this.objects.delete(uid);
       this.#unconfirmed = null;
