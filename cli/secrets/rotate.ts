@@ -13,8 +13,7 @@ type Reseal = (databaseUrl: string, keys: SecretKeys, log: Logger) => Promise<Re
  * Adds a key, unless `resume`, and seals everything in all databases with the newest one, also while servers run on them. Gives one line per
  * database. Throws StartError, at its end, where something could not be opened.
  */
-export async function rotateSecrets(config: Config, { resume }: { resume: boolean }): Promise<string[]> {
-  const log = createLogger({ name: "secrets", level: "warn", pretty: process.stderr.isTTY === true });
+export async function rotateSecrets(config: Config, { resume }: { resume: boolean }, log = ownLog()): Promise<string[]> {
   const keys = await SecretKeys.open(config["secrets.keyDir"]);
   if (!resume) await keys.addKey();
   const told: string[] = [];
@@ -30,12 +29,16 @@ export async function rotateSecrets(config: Config, { resume }: { resume: boolea
       reseal(name).then((work) => work(url, keys, log)),
     );
     failed += counts.failed;
-    told.push(`database ${name}: ${counts.resealed} secrets sealed anew`);
+    told.push(`database ${name}: secrets sealed anew: ${counts.resealed}`);
   }
   if (failed === 0) return told;
   throw new StartError(
-    `${told.join("\n")}\n${failed} secrets could not be opened, and stay as they are: the log says which. Set them again.`,
+    `${told.join("\n")}\nSecrets that could not be opened, and stay as they are: ${failed}. The log says which; set them again.`,
   );
+}
+
+function ownLog(): Logger {
+  return createLogger({ name: "secrets", level: "warn", pretty: process.stderr.isTTY === true });
 }
 
 async function reseal(name: SubgraphName): Promise<Reseal> {

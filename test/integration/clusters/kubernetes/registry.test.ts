@@ -134,7 +134,7 @@ for (const variant of CLUSTERS_VARIANTS) {
       await deleteAll();
       for (const name of ["b-two", "A-one", "c-THREE"]) await admin.create(name);
       await admin.create("d-four", { enabled: true });
-      const names = async (filter: object) => (await admin.list(filter)).map(({ name }) => name);
+      const names = async (filter: Record<string, unknown>) => (await admin.list(filter)).map(({ name }) => name);
       expect(await names({})).toEqual(["A-one", "b-two", "c-THREE", "d-four"]);
       expect(await names({ name: "T" })).toEqual(["b-two", "c-THREE"]);
       expect(await names({ enabled: true })).toEqual(["d-four"]);
