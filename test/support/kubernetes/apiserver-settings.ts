@@ -44,7 +44,7 @@ export async function writeApiserverSettings(settings: ApiserverSettings): Promi
     ...["--service-account-key-file", serviceAccountKey, "--service-account-signing-key-file", serviceAccountKey],
     ...["--service-account-issuer", "https://kubernetes.default.svc", "--api-audiences", "https://kubernetes.default.svc"],
     ...["--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/16", "--allow-privileged=true"],
-    // Service accounts' tokens and nodes' taints would need controllers; a Service "kubernetes" of its own would need this machine's address.
+    // Service accounts' tokens and nodes' taints would need controllers; a Service "kubernetes" this machine's address.
     ...["--disable-admission-plugins", "ServiceAccount,TaintNodesByCondition", "--endpoint-reconciler-type", "none"],
     ...["--kubelet-preferred-address-types", "InternalIP"],
   ];

@@ -32,8 +32,8 @@ let kubernetes: Promise<KubernetesPrograms> | undefined;
 let prometheus: Promise<string> | undefined;
 
 /**
- * A real etcd, kube-apiserver and kubectl: those in the folder KUBEBUILDER_ASSETS where it is set, otherwise v1.20.2, which the first call on
- * this machine builds, in some minutes.
+ * A real etcd, kube-apiserver and kubectl: those in the folder KUBEBUILDER_ASSETS where it is set, otherwise v1.20.2, which the first call
+ * on this machine builds, in some minutes.
  */
 export function kubernetesPrograms(say?: Say): Promise<KubernetesPrograms> {
   kubernetes ??= findKubernetes(say);

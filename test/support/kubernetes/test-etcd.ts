@@ -12,7 +12,7 @@ export interface TestEtcdOptions {
   namespace?: NetworkNamespace;
 }
 
-/** A real etcd for the API servers of a test, each of which has a prefix of its own. It survives nothing: data is written without syncing. */
+/** A real etcd for the API servers of a test, each of which has a prefix of its own. Data is written without syncing. */
 export class TestEtcd implements AsyncDisposable {
   readonly url: string;
   readonly namespace: NetworkNamespace | null;

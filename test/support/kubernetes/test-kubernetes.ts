@@ -3,6 +3,7 @@ import { generateKeyPairSync, type KeyObject, randomBytes, randomUUID } from "no
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Agent, request } from "undici";
 import { until } from "../until.ts";
@@ -18,6 +19,8 @@ const run = promisify(execFile);
 /** Far above what any command takes here. */
 const COMMAND_MS = 60_000;
 const START_MS = 60_000;
+/** While it starts: each question costs it something. */
+const POLL_MS = 50;
 
 export interface TestKubernetesOptions {
   /** Without one it has an etcd of its own, which ends with it. */
@@ -45,9 +48,9 @@ export interface KubernetesAnswer {
 }
 
 /**
- * A real kube-apiserver with RBAC, but with no controllers, kubelets or scheduler: nodes and pods are what a test writes, nothing runs them,
- * a deleted namespace stays Terminating, the roles that gather others (view, edit, admin) allow nothing, and a Secret gets no token
- * (`fillTokenSecret`). It runs where its etcd does. Up in about 4 s; 350 MB. Needs the peer "kubernetes".
+ * A real kube-apiserver with RBAC, but with no controllers, kubelets or scheduler: nodes and pods are what a test writes, nothing runs
+ * them, a deleted namespace stays Terminating, the roles that gather others (view, edit, admin) allow nothing, and a Secret gets no
+ * token (`fillTokenSecret`). It runs where its etcd does. Up in about 4 s; 350 MB. Needs the peer "kubernetes".
  */
 export class TestKubernetes implements AsyncDisposable {
   readonly url: string;
@@ -131,6 +134,7 @@ export class TestKubernetes implements AsyncDisposable {
     this.#process = server;
     const ready = async () => {
       server.mustRun();
+      await delay(POLL_MS);
       const answers = await Promise.all(
         ["/readyz", "/api/v1/namespaces/default"].map((path) => this.request("GET", path).catch(() => null)),
       );

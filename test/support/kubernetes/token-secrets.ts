@@ -6,8 +6,8 @@ const ISSUER = "kubernetes/serviceaccount";
 const ABOUT = "kubernetes.io/serviceaccount";
 
 /**
- * Writes the token into a Secret of type kubernetes.io/service-account-token, as the controller would that is missing here. Its account must
- * be there. Gives the token, which the API server takes as it takes a real one.
+ * Writes the token into a Secret of type kubernetes.io/service-account-token, as the controller would that is missing here. Its account
+ * must be there. Gives the token, which the API server takes as it takes a real one.
  */
 export async function fillTokenSecret(cluster: TestKubernetes, namespace: string, name: string): Promise<string> {
   const path = `/api/v1/namespaces/${namespace}/secrets/${name}`;
