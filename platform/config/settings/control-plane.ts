@@ -59,7 +59,7 @@ export const CONTROL_PLANE_SETTINGS = {
     defaultText: "DATA/secrets",
     commands: [...CLUSTERS, "backup", "restore", "secrets"],
     description:
-      "The keys of secrets in the databases (accounts for registries, say), in the file secret-keys, made at the first start: one key a line, the last one seals, all open. Replicas of a subgraph need the same file.",
+      "The keys of secrets in the databases (kubeconfigs, accounts of hosts and of registries), in the file secret-keys, made at the first start: one key a line, the last one seals, all open. Replicas of a subgraph need the same file; `fleetgraph secrets rotate` adds a key.",
   }),
   "database.clusters": withDefault({
     kind: kind.databaseUrl,
