@@ -10,6 +10,7 @@ import { changedMeanwhile } from "../cluster-errors.ts";
 import type { ClusterNews } from "../cluster-news.ts";
 import type { KubernetesClusterView } from "../cluster-types.ts";
 import type { KubernetesHealthWriter } from "../health-writer.ts";
+import { withoutRun } from "../prometheus-state.ts";
 import { DiscoveryRun } from "./discovery-run.ts";
 
 export interface PrometheusDiscoveryParts {
@@ -65,17 +66,25 @@ export class PrometheusDiscovery {
     return { clusterId: id, taskStartedAt: run.startedAt };
   }
 
-  /** Begins a run where a cluster that was just checked needs one. */
-  consider(before: KubernetesClusterView, { id, prometheus, healthStatus }: KubernetesClusterView): void {
-    if (prometheus.state === "OFF" || prometheus.state === "CONFIGURED") return;
+  /** Begins a run where a cluster that was just checked needs one, and ends one whose process died. */
+  consider(before: KubernetesClusterView, after: KubernetesClusterView): void {
+    const { id, prometheus, healthStatus } = after;
     const recovered = healthStatus === "HEALTHY" && before.healthStatus !== "HEALTHY";
-    // One that is under way elsewhere holds the claim; one whose process died does not.
+    const reached = healthStatus === "HEALTHY" || healthStatus === "WARNING";
+    // One that is under way elsewhere holds the claim.
     const open = prometheus.state === "PENDING" || prometheus.state === "SEARCHING";
-    if (!(healthStatus === "HEALTHY" || healthStatus === "WARNING") || !(recovered || open)) return;
-    if (this.#waiting.has(id) || this.#runs.has(id) || this.#parts.ctx.signal.aborted) return;
+    if (prometheus.state === "SEARCHING" && !reached) return this.#inTurn(id, () => this.#endDead(after));
+    const wanted = open || (recovered && (prometheus.state === "FOUND" || prometheus.state === "NOT_FOUND"));
+    if (reached && wanted) this.#inTurn(id, async () => (await this.#begin(id)).done);
+  }
+
+  /** A few at a time, and one for each cluster; more are dropped: the next check considers it again. */
+  #inTurn(id: string, work: () => Promise<void>): void {
+    const { signal } = this.#parts.ctx;
+    if (this.#waiting.has(id) || this.#runs.has(id) || signal.aborted) return;
     this.#waiting.add(id);
     const running = this.#turns
-      .run(() => this.#runInTurn(id), this.#parts.ctx.signal)
+      .run(work, signal)
       .catch((error: unknown) => this.#tell(id, error))
       .finally(() => {
         this.#waiting.delete(id);
@@ -84,10 +93,12 @@ export class PrometheusDiscovery {
     this.#ending.add(running);
   }
 
-  async #runInTurn(id: string): Promise<void> {
-    this.#parts.ctx.signal.throwIfAborted();
-    const { done } = await this.#begin(id);
-    await done;
+  async #endDead(cluster: KubernetesClusterView): Promise<void> {
+    const { claims, writer } = this.#parts;
+    const { url, lastRun, candidates } = cluster.prometheus;
+    if (await claims.isClaimed("discovery", cluster.id)) return;
+    const ended = withoutRun({ url, state: "SEARCHING", lastRun, candidates }, "The server that did it has gone.", true);
+    if (ended) await writer.recordPrometheus(cluster, ended, lastRun?.startedAt);
   }
 
   /** `done` never rejects. */
