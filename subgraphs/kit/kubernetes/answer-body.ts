@@ -26,7 +26,7 @@ export function parseJson(text: string): unknown {
  * The JSON objects of a stream that has one in each line. NotKubernetes for a line that is none, TooLarge for one without an end.
  * A part of a line at the end is what a broken connection leaves: it is left out.
  */
-export async function* readLines(body: AsyncIterable<Buffer>, maxLineBytes: number): AsyncGenerator<unknown, void, undefined> {
+export async function* readLines(body: AsyncIterable<Buffer>, maxLineBytes: number): AsyncGenerator<object, void, undefined> {
   let pending: Buffer[] = [];
   let pendingBytes = 0;
   for await (const chunk of body) {
@@ -40,7 +40,7 @@ export async function* readLines(body: AsyncIterable<Buffer>, maxLineBytes: numb
       if (line.length > maxLineBytes) throw tooLarge("An event of the API server", maxLineBytes);
       if (line.length === 0) continue;
       const value = parseJson(line.toString("utf8"));
-      if (value === undefined) throw notKubernetes("its events are no JSON");
+      if (typeof value !== "object" || value === null) throw notKubernetes("its events are no JSON objects");
       yield value;
     }
     if (start < chunk.length) {

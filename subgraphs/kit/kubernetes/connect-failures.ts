@@ -1,8 +1,10 @@
 import { errors } from "undici";
+import { FleetError } from "../../../platform/errors/fleet-error.ts";
 import { type ConnectionStep, KubernetesFailure } from "./types.ts";
 
 type Known = readonly [reason: string, message: string];
 
+const UNKNOWN = "unknown";
 const UNTRUSTED: Known = [
   "CertificateUntrusted",
   "The API server's certificate is not from the authority in the kubeconfig (certificate-authority-data).",
@@ -74,6 +76,11 @@ export function brokenFailure(error: unknown): KubernetesFailure {
       cause,
     });
   }
+  if (code === "UND_ERR_INVALID_ARG") {
+    return new KubernetesFailure("INVALID_ARGUMENT", "REQUEST", "Invalid", "The request cannot be written as HTTP.", { cause: error });
+  }
+  // No error of a connection: one of ours.
+  if (code === UNKNOWN) return new KubernetesFailure("INTERNAL", "REQUEST", "Internal", FleetError.from(error).message, { cause: error });
   return new KubernetesFailure("UNAVAILABLE", "REQUEST", "ConnectionLost", "The connection to the API server broke off.", { cause: error });
 }
 
@@ -102,5 +109,5 @@ function codeOf(error: unknown): string {
   const { code, cause, errors } = error as { code?: unknown; cause?: unknown; errors?: unknown[] };
   if (code === "UND_ERR_SOCKET" && cause !== undefined && cause !== null) return codeOf(cause);
   if (code === undefined && errors?.[0]) return codeOf(errors[0]);
-  return typeof code === "string" ? code.slice(0, 80) : "unknown";
+  return typeof code === "string" ? code.slice(0, 80) : UNKNOWN;
 }

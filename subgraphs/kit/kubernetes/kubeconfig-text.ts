@@ -50,7 +50,7 @@ function readYaml(text: string): unknown {
       schema: "failsafe",
       uniqueKeys: false,
       prettyErrors: false,
-      logLevel: "silent",
+      logLevel: "error",
       lineCounter: lines,
     });
     const [error] = document.errors;

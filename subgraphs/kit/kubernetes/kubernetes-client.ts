@@ -205,8 +205,8 @@ function isGood({ statusCode }: Answer): boolean {
   return statusCode >= 200 && statusCode < 300;
 }
 
-function watchLine<T>(line: unknown): WatchLine<T> {
-  const { type, object } = line as { type?: unknown; object?: unknown };
+function watchLine<T>(line: { type?: unknown; object?: unknown }): WatchLine<T> {
+  const { type, object } = line;
   if (type === "ERROR" && isApiStatus(object)) throw answerFailure(object.code ?? 500, object);
   if (!LINE_TYPES.has(type) || typeof object !== "object" || object === null) throw notKubernetes("its events are of no known form");
   return line as WatchLine<T>;

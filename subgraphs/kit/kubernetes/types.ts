@@ -112,8 +112,8 @@ export interface KubernetesFailureOptions {
 /**
  * A call to a cluster that failed. `reason` is one of: DnsFailed, ConnectionRefused, HostUnreachable, ConnectTimeout, ProxyFailed,
  * TlsFailed, CertificateExpired, CertificateUntrusted, CertificateNameMismatch, ClientCertificateRefused, Unauthorized, Forbidden,
- * NotKubernetes, RequestTimeout, ConnectionLost, TooLarge, Gone, NotFound, Conflict, Invalid, TooManyRequests, ServerError, Closed.
- * Its message holds no secret and no address. `details.retryAfterSeconds` is there where the API named it.
+ * NotKubernetes, RequestTimeout, ConnectionLost, TooLarge, Gone, NotFound, Conflict, Invalid, TooManyRequests, ServerError, Closed,
+ * Internal. Its message holds no secret and no address. `details.retryAfterSeconds` is there where the API named it.
  */
 export class KubernetesFailure extends FleetError {
   readonly step: ConnectionStep;
