@@ -60,15 +60,20 @@ function program(): Command {
     secretsCommand(),
     clusterCommand(),
   ];
+  for (const command of commands) root.addCommand(command);
   for (const command of [root, ...commands, ...commands.flatMap((command) => command.commands)]) {
     command
       .exitOverride()
       .configureHelp({ showGlobalOptions: false })
-      .showHelpAfterError(`(see \`fleetgraph ${command === root ? "" : `${command.name()} `}--help\`)`);
+      .showHelpAfterError(`(see \`${fullName(command)} --help\`)`);
     command.helpOption("-h, --help", "Print this help");
-    if (commands.includes(command)) root.addCommand(command);
   }
   return root;
+}
+
+/** With those that it is a part of: "fleetgraph secrets rotate". */
+function fullName(command: Command): string {
+  return command.parent === null ? command.name() : `${fullName(command.parent)} ${command.name()}`;
 }
 
 /** What a person at a terminal can act on; the stack only of what nobody foresaw. */

@@ -72,6 +72,8 @@ describe("the command line", () => {
     expect(await run(["up", "--prot", "1"])).toBe(2);
     expect(err).toContain("Did you mean --port?");
     expect(err).toContain("see `fleetgraph up --help`");
+    expect(await run(["cluster", "manifest", "--namespace", "Not_One"])).toBe(2);
+    expect(err).toContain("see `fleetgraph cluster manifest --help`");
     expect(await run(["subgraph", "weather"])).toBe(2);
     expect(err).toContain("Allowed choices are clusters, nodes");
     expect(await run(["token", "--role", "root"])).toBe(2);

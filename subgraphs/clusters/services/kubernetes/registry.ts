@@ -15,7 +15,7 @@ import type { ClusterTransaction, ClusterWriter } from "./cluster-writer.ts";
 import type { KubeconfigSecrets } from "./kubeconfig-secrets.ts";
 import { newCluster } from "./new-cluster.ts";
 
-const MAX_CONTEXT = 253;
+const MAX_CONTEXT = 256;
 
 /** What admins do with clusters. Whoever works with one hears of it by the events. */
 export class KubernetesRegistry {
@@ -44,19 +44,21 @@ export class KubernetesRegistry {
     const checked = this.#check.parse(raw.kubeconfig, checkContext(raw.context));
     if (!raw.force) await this.#check.test(ctx, checked);
     const id = newId("k8s");
-    const sealedKubeconfig = this.#secrets.seal(id, checked.kubeconfig);
-    return this.#writer.registryTransaction(async (clusters) => {
+    const given = { id, name, isDefault, enabled, context: checked.context, contexts: checked.contexts, clientRequestId, createdBy: by };
+    const row = {
+      ...given,
+      sealedKubeconfig: this.#secrets.seal(id, checked.kubeconfig),
+      discoverPrometheus: raw.discoverPrometheus ?? true,
+    };
+    const created = await this.#writer.registryTransaction(async (clusters) => {
       const made = await madeBefore(clusters.em, clientRequestId);
       if (made) return made;
       await checkRoom(clusters, name);
       if (isDefault) await takeDefault(clusters);
-      const { context, contexts } = checked;
-      const row = { id, name, isDefault, enabled, context, contexts, sealedKubeconfig, clientRequestId, createdBy: by };
-      ctx.log.info({ kubernetesCluster: id, name, by }, "a Kubernetes cluster is registered");
-      return clusters.create(
-        clusters.em.create(KubernetesCluster, newCluster({ ...row, discoverPrometheus: raw.discoverPrometheus ?? true })),
-      );
+      return clusters.create(clusters.em.create(KubernetesCluster, newCluster(row)));
     });
+    if (created.id === id) ctx.log.info({ kubernetesCluster: id, name, by }, "a Kubernetes cluster was registered");
+    return created;
   }
 
   /**

@@ -115,6 +115,55 @@ for (const variant of CLUSTERS_VARIANTS) {
       }
     });
 
+    test("refuses a kubeconfig with so much in it that every event would carry it", async () => {
+      const many = Array.from(
+        { length: 190 },
+        (_, index) =>
+          `- {name: ${"n".repeat(245)}${index}, context: {cluster: test-cluster, user: test-user, namespace: ${"n".repeat(60)}}}`,
+      );
+      const kubeconfig = unreachableKubeconfig().replace("contexts:\n", `contexts:\n${many.map((line) => `  ${line}\n`).join("")}`);
+      const refusal = await admin.refused("create", { name: "large", kubeconfig, force: true });
+      expect(refusal).toMatchObject({ code: "INVALID_ARGUMENT", reason: "KubeconfigTooLarge", field: "kubeconfig", place: "contexts" });
+    });
+
+    test("is found by its key where another subgraph refers to it", async () => {
+      const { id } = await admin.create("referred to");
+      const representations = [id, "k8s-none"].map((key) => ({ __typename: "KubernetesCluster", id: key }));
+      const query =
+        "query ($representations: [_Any!]!) { _entities(representations: $representations) { ... on KubernetesCluster { name } } }";
+      expect(await admin.query(query, { representations })).toEqual({ _entities: [{ name: "referred to" }, null] });
+    });
+
+    test("tells a watch of what enters and leaves its filter, on from where it ended", async () => {
+      const { watchCursor } = (await admin.query("{ kubernetesClusters { watchCursor } }")).kubernetesClusters;
+      const { id } = await admin.create("watched-1");
+      await admin.create("watched-unseen");
+      await admin.call("update", { id, prometheusUrl: "http://one" });
+      await admin.call("update", { id, name: "no more" });
+      await admin.call("update", { id, name: "watched-2" });
+      await admin.call("delete", { id });
+      const query = `subscription ($after: String, $ids: [ID!]) {
+        kubernetesClusterEvents(after: $after, clusterIds: $ids, filter: { name: "WATCHED" }) { type cursor kubernetesCluster { name } } }`;
+      const take = async (after: string, count: number) => {
+        const events: Array<{ type: string; cursor: string; kubernetesCluster: { name: string } }> = [];
+        const request = { query, variables: { after, ids: [id] }, headers: await fleet.headers("viewer") };
+        for await (const { data } of replica.subgraph.handler.subscribe(request)) {
+          events.push((data as { kubernetesClusterEvents: (typeof events)[number] }).kubernetesClusterEvents);
+          if (events.length === count) break;
+        }
+        return events;
+      };
+      const all = await take(watchCursor, 5);
+      expect(all.map(({ type, kubernetesCluster }) => `${type} ${kubernetesCluster.name}`)).toEqual([
+        "ADDED watched-1",
+        "MODIFIED watched-1",
+        "DELETED no more",
+        "ADDED watched-2",
+        "DELETED watched-2",
+      ]);
+      expect(await take(all[1]!.cursor, 3)).toEqual(all.slice(2));
+    });
+
     test("changes the access as a whole: kubeconfig and context", async () => {
       const { id } = await admin.create("moved");
       const two = unreachableKubeconfig({ context: "one" }).replace("current-context: one\n", "");

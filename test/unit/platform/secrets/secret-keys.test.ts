@@ -57,6 +57,18 @@ describe("keys of stored secrets", () => {
     expect(running.isNewest(box)).toBe(true);
   });
 
+  it("that are added at once are all kept, also behind a line that somebody left open", async () => {
+    const keys = await SecretKeys.open(dir);
+    const box = keys.seal("hunter2", "p");
+    await writeFile(file, (await readFile(file, "utf8")).trimEnd());
+    await keys.addKey();
+    await Promise.all([keys.addKey(), (await SecretKeys.open(dir)).addKey()]);
+    expect((await readFile(file, "utf8")).split("\n").filter((line) => /^[^#]/.test(line))).toHaveLength(4);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(keys.isNewest(box)).toBe(false);
+    expect(await keys.open(box, "p")).toBe("hunter2");
+  });
+
   it("that are missing are named", async () => {
     const elsewhere = await SecretKeys.open(join(root, "other"));
     const box = elsewhere.seal("hunter2", "p");
