@@ -348,6 +348,8 @@ export interface RegisterNodeRequest {
   uri: string;
   /** The agent that is to report it; only the control plane may name one, for a node that is added by URI. */
   agentId: string;
+  /** The host's /etc/machine-id: 32 hexadecimal digits. Empty where it has none. Never shown; by it a Kubernetes node is known to run on this host. */
+  machineId: string;
 }
 
 export interface RegisterNodeResponse {
@@ -1082,6 +1084,7 @@ function createBaseRegisterNodeRequest(): RegisterNodeRequest {
     clientRequestId: "",
     uri: "",
     agentId: "",
+    machineId: "",
   };
 }
 
@@ -1131,6 +1134,9 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
     }
     if (message.agentId !== "") {
       writer.uint32(122).string(message.agentId);
+    }
+    if (message.machineId !== "") {
+      writer.uint32(130).string(message.machineId);
     }
     return writer;
   },
@@ -1268,6 +1274,14 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
             message.agentId = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.machineId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1312,6 +1326,11 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
         ? globalThis.String(object.agentId)
         : isSet(object.agent_id)
         ? globalThis.String(object.agent_id)
+        : "",
+      machineId: isSet(object.machineId)
+        ? globalThis.String(object.machineId)
+        : isSet(object.machine_id)
+        ? globalThis.String(object.machine_id)
         : "",
     };
   },
@@ -1363,6 +1382,9 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
     if (message.agentId !== "") {
       obj.agentId = message.agentId;
     }
+    if (message.machineId !== "") {
+      obj.machineId = message.machineId;
+    }
     return obj;
   },
 
@@ -1390,6 +1412,7 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
     message.clientRequestId = object.clientRequestId ?? "";
     message.uri = object.uri ?? "";
     message.agentId = object.agentId ?? "";
+    message.machineId = object.machineId ?? "";
     return message;
   },
 };
