@@ -62,6 +62,7 @@ export interface BridgedHostOptions {
   onRefused: (error: FleetError) => void;
 }
 
+const MACHINE_ID = "/etc/machine-id";
 /** How long a heartbeat waits for another machine's values. */
 const DISTANT_MS = 2000;
 const CONNECTING: NodeCondition = {
@@ -83,6 +84,7 @@ export class AgentNode {
   readonly #distant: { capacity: LatestReading<Resources>; conditions: LatestReading<NodeCondition[]> } | null;
   /** As they were when the host could be asked last. */
   #supportedTypes: string[] | null = null;
+  #machineId = "";
   #idError: string | null = null;
   #instancesError: string | null = null;
 
@@ -156,10 +158,11 @@ export class AgentNode {
 
   async #describe() {
     const { hostname, uri, bridged, address, listen, controlPlane, port, region, zone } = this.#options;
-    const [capacity, ip, supportedInstanceTypes] = await Promise.all([
+    const [capacity, ip, supportedInstanceTypes, machineId] = await Promise.all([
       this.#readCapacity(),
       ownAddress({ configured: address, listenHost: listen.host, controlPlane }),
       this.instances.supportedTypes(),
+      this.#readMachineId(),
     ]);
     if (!isAway(bridged)) this.#supportedTypes = supportedInstanceTypes;
     return {
@@ -177,7 +180,16 @@ export class AgentNode {
       clientRequestId: "",
       uri,
       agentId: "",
+      machineId,
     };
+  }
+
+  /** Read until the host has told it once; "" for one that has none. */
+  async #readMachineId(): Promise<string> {
+    if (this.#machineId !== "" || isAway(this.#options.bridged)) return this.#machineId;
+    const text = await this.host.read(MACHINE_ID).catch(() => "");
+    if (/^[0-9a-f]{32}$/.test(text.trim())) this.#machineId = text.trim();
+    return this.#machineId;
   }
 
   #readCapacity(): Promise<Resources> {

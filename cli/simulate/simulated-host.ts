@@ -47,6 +47,7 @@ export class SimulatedHost {
       simulated: true,
       clientRequestId: "",
       uri: "",
+      machineId: "",
       agentId: "",
     };
   }
