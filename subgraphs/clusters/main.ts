@@ -23,6 +23,7 @@ import { ResourcesColumns } from "./entities/resources-columns.ts";
 import { clusterService } from "./grpc/cluster-service.ts";
 import { enrollmentService } from "./grpc/enrollment-service.ts";
 import { AddBridged20261212 } from "./migrations/add-bridged.ts";
+import { AddMachineId20261221 } from "./migrations/add-machine-id.ts";
 import { AddMaintenance20261207 } from "./migrations/add-maintenance.ts";
 import { CreateKubernetesClusters20261216 } from "./migrations/create-kubernetes-clusters.ts";
 import { CreateNodes20261120 } from "./migrations/create-nodes.ts";
@@ -147,7 +148,13 @@ export async function resealClustersSecrets(databaseUrl: string, keys: SecretKey
 /** The database with its migrations run. */
 export function openClustersStore(url: string, log: Logger): Promise<Store> {
   const entities = [Node, ResourcesColumns, NodeLiveness, NodeCommand, JoinToken, Agent, KubernetesCluster];
-  const migrations = [CreateNodes20261120, AddMaintenance20261207, AddBridged20261212, CreateKubernetesClusters20261216];
+  const migrations = [
+    CreateNodes20261120,
+    AddMaintenance20261207,
+    AddBridged20261212,
+    CreateKubernetesClusters20261216,
+    AddMachineId20261221,
+  ];
   return openStore({ name: NAME, url, entities, migrations, log });
 }
 

@@ -89,6 +89,10 @@ export class Node implements NodeState {
   @Property({ type: "boolean" })
   simulated!: boolean;
 
+  /** The host's /etc/machine-id, as its agent told it. */
+  @Property({ type: "string", nullable: true })
+  machineId!: string | null;
+
   /** The identity that holds the node; null for one that was registered by hand. */
   @Property({ type: "string", nullable: true })
   agentId!: string | null;

@@ -60,6 +60,7 @@ export interface RawRegistration {
   clientRequestId?: string | null;
   uri?: string | null;
   agentId?: string | null;
+  machineId?: string | null;
 }
 
 export interface RawHeartbeat {
@@ -101,7 +102,14 @@ export function checkRegistration(raw: RawRegistration): Registration {
     clientRequestId: checkName("clientRequestId", raw.clientRequestId),
     uri: raw.uri ? checkText("uri", raw.uri, MAX_URI) : null,
     agentId: checkName("agentId", raw.agentId),
+    machineId: checkMachineId(raw.machineId),
   };
+}
+
+function checkMachineId(raw: string | null | undefined): string | null {
+  if (!raw) return null;
+  if (!/^[0-9a-f]{32}$/.test(raw)) throw invalidArgument("machineId", "A machine id is 32 hexadecimal digits in lower case.");
+  return raw;
 }
 
 export function checkResources(field: string, raw: RawResources): Resources {

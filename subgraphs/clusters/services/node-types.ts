@@ -64,6 +64,7 @@ export interface Registration {
   clientRequestId: string | null;
   /** Of a node that is added by its libvirt URI; null: nothing was said. */
   uri: string | null;
+  machineId: string | null;
   /** The agent that is to report it; null: the caller. */
   agentId: string | null;
 }

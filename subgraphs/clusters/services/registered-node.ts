@@ -33,6 +33,7 @@ export function newNode(em: EntityManager, registration: Registration, agentId: 
     uri: null,
     bridged,
     simulated: registration.simulated,
+    machineId: null,
     agentId,
     clientRequestId: registration.clientRequestId,
     deregisteredAt: null,
@@ -50,6 +51,8 @@ export function describeNode(node: Node, registration: Registration): void {
   if (JSON.stringify(node.capacity) !== JSON.stringify(capacity)) node.capacity = capacity;
   const before = node.registered;
   const { region, zone, labels, annotations } = registration;
+  // A host that could not be read says nothing about it.
+  if (registration.machineId !== null) node.machineId = registration.machineId;
   if (registration.uri !== null) node.uri = registration.uri;
   if (region !== (before?.region ?? null)) node.region = region;
   if (zone !== (before?.zone ?? null)) node.zone = zone;

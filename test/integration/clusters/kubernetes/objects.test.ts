@@ -279,15 +279,12 @@ describeWithPeers("objects of a Kubernetes cluster", ["kubernetes"], () => {
         const control = await hosts.replica();
         const grpc = await hosts.user(control, "admin");
         const operator = new KubernetesClustersUser(hosts, control, "admin");
-        const register = async (hostname: string, ip: string) => (await grpc.registerNode(registration(hostname, { ip }))).nodeId;
-        const one = await register("one", "192.168.78.1");
-        const two = await register("two", "192.168.78.2");
-        await register("three", "192.168.78.3");
+        const register = async (hostname: string, ip: string, machineId = "") =>
+          (await grpc.registerNode(registration(hostname, { ip, machineId }))).nodeId;
         const machineId = randomBytes(16).toString("hex");
-        const annotations = [{ key: "fleetgraph.dev/machine-id", value: machineId }];
-        await operator.query(`mutation ($input: UpdateNodeInput!) { updateNode(input: $input) { node { id } } }`, {
-          input: { nodeId: two, annotations },
-        });
+        const one = await register("one", "192.168.78.1");
+        await register("two", "192.168.78.2", machineId);
+        await register("three", "192.168.78.3");
         const prefix = variant.peers.length === 0 ? "a" : "b";
         await makeNode(cluster, `${prefix}-address`, { addresses: ["192.168.78.3"] });
         await makeNode(cluster, `${prefix}-elsewhere`, { addresses: ["10.9.9.8"] });

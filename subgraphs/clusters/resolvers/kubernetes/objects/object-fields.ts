@@ -9,7 +9,7 @@ export class KubernetesNodeFieldsResolver {
   @FieldResolver(() => NodeType, {
     nullable: true,
     description:
-      "The host of the fleet that it runs on: by a provider id that ends with the Node's id, by the machine id (the Node's annotation or label fleetgraph.dev/machine-id), or by an address. Null where none, or more than one, matches. Rights: viewer.",
+      "The host of the fleet that it runs on: by a provider id that ends with the Node's id, by the machine id that its agent reports, or by an address. Null where none, or more than one, matches. Rights: viewer.",
   })
   async node(@Root() kubernetesNode: KubernetesNodeType, @Ctx() { request, services, nodes }: ClustersContext): Promise<NodeType | null> {
     const id = await services.kubernetes.objects.hostOf(request, kubernetesNode);

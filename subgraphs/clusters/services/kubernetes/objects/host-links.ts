@@ -1,11 +1,7 @@
 import { BlockList, isIP } from "node:net";
 import type { Store } from "../../../../kit/store/orm.ts";
 import { Node } from "../../../entities/node.ts";
-import type { StringMap } from "../../node-types.ts";
 import type { KubernetesNodeView } from "./node-object.ts";
-
-/** The annotation or label of a Node that has its /etc/machine-id. */
-export const MACHINE_ID_KEY = "fleetgraph.dev/machine-id";
 
 /** How long it may take until a change of a host shows. */
 const KEEP_MS = 5_000;
@@ -47,11 +43,11 @@ export class HostLinks {
 
   #readHosts(): Promise<HostIndex> {
     return this.#store.read(async (em) => {
-      const nodes = await em.find(Node, { deregisteredAt: null }, { fields: ["id", "ip", "uri", "labels", "annotations"] });
+      const nodes = await em.find(Node, { deregisteredAt: null }, { fields: ["id", "ip", "uri", "machineId"] });
       return new HostIndex(
-        nodes.map(({ id, ip, uri, labels, annotations }) => ({
+        nodes.map(({ id, ip, uri, machineId }) => ({
           id,
-          machineId: (annotations as StringMap)[MACHINE_ID_KEY] ?? (labels as StringMap)[MACHINE_ID_KEY] ?? null,
+          machineId,
           addresses: [ip, hostOfUri(uri)].flatMap((address) => address ?? []),
         })),
       );

@@ -12,6 +12,8 @@ import { type ObjectKind, watchTarget } from "./object-kinds.ts";
 
 /** What one cluster may take, so that a silent one does not hold a query over all of them. */
 const READ_MS = 5_000;
+/** The same where the last check did not reach it either. */
+const AWAY_READ_MS = 1_000;
 /** Objects before a position in the middle of a page, which are read again and left out. */
 const MAX_SKIP = 400;
 
@@ -56,7 +58,7 @@ export class ObjectLists {
         continueToken: position.token ?? undefined,
         resourceVersion: position.at ?? undefined,
         signal: ctx.signal,
-        timeoutMs: READ_MS,
+        timeoutMs: cluster.healthStatus === "UNAVAILABLE" ? AWAY_READ_MS : READ_MS,
       }),
     );
     return {
