@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { FleetError } from "../../../../../platform/errors/fleet-error.ts";
-import { ObjectCounter } from "../../../../../subgraphs/kit/kubernetes/reflector/object-counter.ts";
+import { openReflector } from "../../../../../subgraphs/kit/kubernetes/reflector/reflector.ts";
 import { SharedReflectors, watchCursor } from "../../../../../subgraphs/kit/kubernetes/reflector/shared-reflectors.ts";
 import { PODS } from "../../../../../subgraphs/kit/kubernetes/types.ts";
 import { failure, ScriptedKubernetes } from "../../../../support/scripted-kubernetes.ts";
@@ -109,30 +109,32 @@ describe("reflectors that are shared", () => {
   });
 });
 
-describe("a counter of objects", () => {
-  test("counts, also a cluster that it reaches late, and remembers while it does not reach it", async () => {
+describe("a reflector that only counts", () => {
+  test("reaches a cluster late, and remembers while it does not reach it", async () => {
     const api = new ScriptedKubernetes();
     for (const name of ["a", "b", "c", "d"]) api.put(name, "1");
     api.refusal = failure("FAILED_PRECONDITION", "Forbidden", 403);
-    const counter = new ObjectCounter({ api, kind: PODS, log: quietLog, limits: QUICK });
+    const identity = { stream: "count", epoch: "" };
+    const options = { api, kind: PODS, filter: ALL_OBJECTS, identity, metadataOnly: true, persistent: true, log: quietLog, limits: QUICK };
+    const counted = openReflector({ ...options, project: () => true });
     await sleep(300);
-    expect([counter.count, counter.failure?.reason]).toEqual([null, "Forbidden"]);
+    expect([counted.ready, counted.failure?.reason]).toEqual([false, "Forbidden"]);
     let told = 0;
-    const undo = counter.onChange(() => {
+    const undo = counted.onChange(() => {
       told += 1;
     });
     api.refusal = null;
-    await until(() => counter.count === 4);
-    expect(counter.failure).toBeNull();
+    await until(() => counted.size === 4);
     await until(() => api.watching > 0);
+    expect(counted.failure).toBeNull();
     api.remove("a");
     api.put("b", "2");
-    await until(() => counter.count === 3 && told >= 3);
+    await until(() => counted.size === 3 && told >= 3);
     undo();
     api.refusal = failure("UNAVAILABLE", "ConnectTimeout", 0);
     api.cut();
-    await until(() => counter.failure !== null);
-    expect(counter.count).toBe(3);
-    counter.close();
+    await until(() => counted.failure !== null);
+    expect(counted.size).toBe(3);
+    counted.end(null);
   });
 });
