@@ -1,6 +1,6 @@
 import { BigIntType } from "@mikro-orm/core";
 import { Entity, PrimaryKey, Property } from "@mikro-orm/decorators/legacy";
-import type { CheckMemory, ClusterHealth, FoundPrometheus, KubeconfigContextView } from "../services/kubernetes/cluster-types.ts";
+import type { ClusterHealth, FoundPrometheus, KubeconfigContextView } from "../services/kubernetes/cluster-types.ts";
 
 /** A Kubernetes cluster, registered or deleted. One replica at a time has the claim to check it, and one to look for its Prometheus. */
 @Entity({ tableName: "kubernetes_cluster" })
@@ -69,18 +69,10 @@ export class KubernetesCluster {
   @Property({ type: "json", nullable: true })
   prometheus!: FoundPrometheus | null;
 
-  /** What the health checks remember from one to the next, whichever replica does them. */
-  @Property({ type: "json", nullable: true })
-  checkMemory!: CheckMemory | null;
-
-  /** When the next check is due; by the database's clock, in milliseconds since 1970; 0: at once. */
-  @Property({ type: new BigIntType("number") })
-  nextCheckAt!: number;
-
   @Property({ type: "string", nullable: true })
   checkClaimedBy!: string | null;
 
-  /** The same clock; 0: nobody's. */
+  /** By the database's clock, in milliseconds since 1970; 0: nobody's. */
   @Property({ type: new BigIntType("number") })
   checkClaimedUntil!: number;
 

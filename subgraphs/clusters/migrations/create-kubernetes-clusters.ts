@@ -25,8 +25,6 @@ export class CreateKubernetesClusters20261216 extends Migration {
       discover_prometheus ${boolean} not null,
       prometheus_url text,
       prometheus ${json},
-      check_memory ${json},
-      next_check_at ${int64} not null,
       check_claimed_by text,
       check_claimed_until ${int64} not null,
       discovery_claimed_by text,

@@ -80,8 +80,6 @@ export async function deleteCluster(clusters: ClusterTransaction, cluster: Kuber
 /** Whoever works with the former access is of no use from now on; a check follows at once. */
 export function renewAccess(cluster: KubernetesCluster): void {
   cluster.revision += 1;
-  cluster.nextCheckAt = 0;
-  cluster.checkMemory = null;
   cluster.prometheus = withoutRun(cluster.prometheus, "The access to the cluster was changed.", true);
   releaseDiscovery(cluster);
 }
@@ -91,7 +89,6 @@ export function setPrometheusUrl(cluster: KubernetesCluster, url: string | null)
   if (url === cluster.prometheusUrl) return;
   cluster.prometheusUrl = url;
   cluster.prometheus = withoutRun(cluster.prometheus, "A URL was set by hand.", false);
-  cluster.nextCheckAt = 0;
   if (url === null) cluster.discoverPrometheus = true;
   releaseDiscovery(cluster);
 }

@@ -1,5 +1,3 @@
-import type { JsonObject } from "../../../kit/store/json.ts";
-
 export const CLUSTER_HEALTHS = ["UNKNOWN", "HEALTHY", "WARNING", "ERROR", "UNAVAILABLE"] as const;
 export type ClusterHealth = (typeof CLUSTER_HEALTHS)[number];
 
@@ -58,9 +56,6 @@ export type FoundPrometheus = {
 };
 
 export type PrometheusView = Omit<FoundPrometheus, "state"> & { state: PrometheusState; source: PrometheusSource | null };
-
-/** What the health checks keep for themselves: small, and never shown. */
-export type CheckMemory = JsonObject;
 
 /** A cluster as GraphQL and the event log show it: JSON primitives only, times in ISO 8601, no secret. */
 export type KubernetesClusterView = {

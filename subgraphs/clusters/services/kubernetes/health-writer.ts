@@ -1,5 +1,5 @@
 import type { KubernetesCluster } from "../../entities/kubernetes-cluster.ts";
-import type { CheckMemory, ClusterHealth, FoundPrometheus, KubernetesClusterView } from "./cluster-types.ts";
+import type { ClusterHealth, FoundPrometheus, KubernetesClusterView } from "./cluster-types.ts";
 import type { ClusterWriter } from "./cluster-writer.ts";
 
 /** What a check or a count found; what is left out stays as it was. */
@@ -12,10 +12,6 @@ export interface HealthReport {
   nodeCount?: number | null;
   podCount?: number | null;
   connectedAt?: Date;
-  /** For the next check; no event comes of it. */
-  memory?: CheckMemory | null;
-  /** By the database's clock, in milliseconds since 1970; no event comes of it. */
-  nextCheckAt?: number;
 }
 
 /** What was read of the cluster: a report about what it was before its access changed is dropped. */
@@ -41,8 +37,6 @@ export class KubernetesHealthWriter {
       for (const field of ["healthReason", "healthMessage", "version", "nodeCount", "podCount"] as const) {
         if (report[field] !== undefined) Object.assign(cluster, { [field]: report[field] });
       }
-      if (report.memory !== undefined) cluster.checkMemory = report.memory;
-      if (report.nextCheckAt !== undefined) cluster.nextCheckAt = report.nextCheckAt;
     });
   }
 

@@ -55,7 +55,7 @@ export class KubernetesServices {
     const { clients, news, claims, health, queries } = this;
     this.prometheus = new PrometheusDiscovery({ ctx, clients, claims, news, writer: health });
     const onChecked = this.prometheus.consider.bind(this.prometheus);
-    this.checks = new HealthChecks({ ctx, store, clients, news, writer: health, config, onChecked });
+    this.checks = new HealthChecks({ ctx, claims, clients, news, writer: health, config, onChecked });
     const onReached = this.checks.checkSoon.bind(this.checks);
     this.connections = new ConnectionTests({ queries, secrets: this.#secrets, access: new AccessCheck(), onReached });
     this.clients.follow(this.news);

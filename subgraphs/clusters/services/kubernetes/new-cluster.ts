@@ -8,7 +8,7 @@ export function newCluster(given: GivenCluster): KubernetesCluster {
     revision: 1,
     ...{ healthStatus: "UNKNOWN", healthReason: null, healthMessage: null, healthSince: now, lastConnectedAt: null },
     ...{ version: null, nodeCount: 0, podCount: 0, prometheusUrl: null, prometheus: null },
-    ...{ checkMemory: null, nextCheckAt: 0, checkClaimedBy: null, checkClaimedUntil: 0 },
+    ...{ checkClaimedBy: null, checkClaimedUntil: 0 },
     ...{ discoveryClaimedBy: null, discoveryClaimedUntil: 0 },
     ...{ deletedAt: null, createdAt: now, updatedAt: now },
   };

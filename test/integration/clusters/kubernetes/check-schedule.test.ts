@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { DEFAULT_HEALTH_CHECK_CONFIG } from "../../../../subgraphs/clusters/services/kubernetes/health/health-checks.ts";
-import { CLUSTERS_VARIANTS, ClustersFleet } from "../../../support/clusters-fleet.ts";
+import { CLUSTERS_VARIANTS, ClustersFleet, type ClustersReplica } from "../../../support/clusters-fleet.ts";
 import { AnsweringClusters } from "../../../support/kubernetes/answering-clusters.ts";
 import { writeKubeconfig } from "../../../support/kubernetes/kubeconfig.ts";
 import { HangingServer, type HangsAfter } from "../../../support/kubernetes/odd-servers.ts";
@@ -9,24 +9,28 @@ import { describeWithPeers } from "../../../support/peers.ts";
 import { until } from "../../../support/until.ts";
 
 const credentials = { token: "a-token" };
-const STAGES: HangsAfter[] = ["connection", "handshake", "headers"];
+/** Most of them in the middle of an answer, which nothing but the check's own deadline ends. */
+const STAGES: HangsAfter[] = ["connection", "handshake", ...Array<HangsAfter>(8).fill("headers")];
 
 describe("50 clusters, 10 of them hanging", () => {
   const hanging: HangingServer[] = [];
   const good = Array.from({ length: 40 }, (_, index) => `good-${index}`);
   let fleet: ClustersFleet;
   let answering: AnsweringClusters;
+  let replica: ClustersReplica | undefined;
 
   beforeAll(async () => {
     fleet = await ClustersFleet.open("SQLite");
     answering = await AnsweringClusters.start();
-    for (let index = 0; index < 10; index += 1) hanging.push(await HangingServer.start(STAGES[index % STAGES.length]));
+    for (const stage of STAGES) hanging.push(await HangingServer.start(stage));
   });
   afterAll(async () => {
     await fleet?.close();
     await answering?.[Symbol.asyncDispose]();
     for (const server of hanging) await server[Symbol.asyncDispose]();
   });
+
+  afterEach(() => replica?.stop());
 
   /** Every good cluster is checked so many times more. */
   async function untilChecked(times: number): Promise<void> {
@@ -35,9 +39,9 @@ describe("50 clusters, 10 of them hanging", () => {
   }
 
   test("checks that never end do not keep the other clusters from theirs", async () => {
-    // Far beyond this test: a hanging check gives nothing back by its deadline.
+    // Far beyond this test: no check is ended by its deadline, only by the client's own for connections.
     const kubernetes = { ...DEFAULT_HEALTH_CHECK_CONFIG, checkIntervalMs: 500, confirmMs: 100, checkDeadlineMs: 600_000 };
-    const replica = await fleet.replica({ kubernetes });
+    replica = await fleet.replica({ kubernetes });
     const admin = new KubernetesClustersUser(fleet, replica);
     // The hanging ones come first in every line.
     for (const [index, { url, caPem }] of hanging.entries()) {
@@ -51,9 +55,6 @@ describe("50 clusters, 10 of them hanging", () => {
     }
     await untilChecked(3);
     expect((await admin.list({ healthStatuses: ["HEALTHY"] })).map(({ name }) => name).sort()).toEqual([...good].sort());
-    const unknown = await admin.list({ healthStatuses: ["UNKNOWN"] });
-    expect(unknown.map(({ name }) => name)).toEqual(hanging.map((_, index) => `hanging-${index}`));
-    await replica.stop();
   });
 
   test("they are UNAVAILABLE after their deadline, and the others stay healthy without a doubt", async () => {
@@ -61,10 +62,10 @@ describe("50 clusters, 10 of them hanging", () => {
       ...DEFAULT_HEALTH_CHECK_CONFIG,
       checkIntervalMs: 500,
       confirmMs: 100,
-      checkDeadlineMs: 1_500,
+      checkDeadlineMs: 3_000,
       longestPauseMs: 500,
     };
-    const replica = await fleet.replica({ kubernetes });
+    replica = await fleet.replica({ kubernetes });
     const admin = new KubernetesClustersUser(fleet, replica);
     const since = new Map((await admin.list({ name: "good-" })).map(({ id, healthSince }) => [id, healthSince]));
     const unavailable = () => admin.list({ healthStatuses: ["UNAVAILABLE"] });
@@ -78,7 +79,6 @@ describe("50 clusters, 10 of them hanging", () => {
     const healthy = await admin.list({ healthStatuses: ["HEALTHY"] });
     expect(healthy).toHaveLength(40);
     for (const { id, healthSince } of healthy) expect(healthSince).toBe(since.get(id));
-    await replica.stop();
   });
 });
 

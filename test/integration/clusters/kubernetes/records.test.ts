@@ -70,8 +70,7 @@ for (const variant of ["SQLite", "PostgreSQL"] as const) {
       };
       const first = await health.record(about, { ...report, connectedAt: new Date(1_800_000_000_000) });
       expect(first).toMatchObject({ ...report, lastConnectedAt: "2027-01-15T08:00:00.000Z" });
-      // What only the next check needs is kept without an event.
-      const second = await health.record(about, { ...report, memory: { failures: 2 }, nextCheckAt: 5 });
+      const second = await health.record(about, report);
       expect(second).toEqual(first);
       const third = await health.record(about, { healthStatus: "HEALTHY", healthReason: null, healthMessage: null });
       expect(third).toMatchObject({ healthStatus: "HEALTHY", nodeCount: 3, lastConnectedAt: first?.lastConnectedAt });
@@ -95,27 +94,28 @@ for (const variant of ["SQLite", "PostgreSQL"] as const) {
     describe("a claim", () => {
       test("is one claimant's at a time, until its end or its release", async () => {
         const id = await create("claimed");
-        const take = (by: string, ttlMs = 60_000) => claims.claim("discovery", id, by, ttlMs);
+        const take = (by: string, ttlMs = 60_000) => claims.claimDiscovery(id, by, ttlMs);
         const names = ["a", "b", "c", "d"];
         const outcomes = await Promise.all(names.map((by) => take(by)));
         expect(outcomes.filter(Boolean)).toHaveLength(1);
         const holder = names[outcomes.indexOf(true)] as string;
         const other = names[(outcomes.indexOf(true) + 1) % 4] as string;
         expect(await take(holder)).toBe(true);
-        expect(await claims.isClaimed("discovery", id)).toBe(true);
+        expect(await claims.isDiscoveryClaimed(id)).toBe(true);
         // The other kind of work is another claim.
-        expect(await claims.claim("check", id, other, 60_000)).toBe(true);
-        await claims.release("discovery", id, other);
+        expect(await claims.claimChecks(other, 60_000)).toContain(id);
+        expect(await claims.claimChecks("another", 60_000)).not.toContain(id);
+        await claims.releaseDiscovery(id, other);
         expect(await take(other)).toBe(false);
-        await claims.release("discovery", id, holder);
-        expect(await claims.isClaimed("discovery", id)).toBe(false);
+        await claims.releaseDiscovery(id, holder);
+        expect(await claims.isDiscoveryClaimed(id)).toBe(false);
         expect(await take(other, 0)).toBe(true);
         expect(await take(holder)).toBe(true);
       });
 
       test("is of clusters that are enabled, and over when the access changes", async () => {
         const id = await create("unclaimed", false);
-        const take = (by: string) => claims.claim("discovery", id, by, 60_000);
+        const take = (by: string) => claims.claimDiscovery(id, by, 60_000);
         expect(await take("a")).toBe(false);
         await registry.enable(ctx, id);
         expect(await take("a")).toBe(true);

@@ -1,13 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestContext } from "../../../../../platform/request-context.ts";
-import type { Store } from "../../../../kit/store/orm.ts";
+import type { ClusterClaims } from "../cluster-claims.ts";
 import type { ClusterClients } from "../cluster-clients.ts";
 import type { ClusterNews } from "../cluster-news.ts";
 import type { KubernetesClusterView } from "../cluster-types.ts";
 import type { KubernetesHealthWriter } from "../health-writer.ts";
 import { type AttendanceParts, AttendedCluster } from "./attended-cluster.ts";
-import { CheckDuty } from "./check-duty.ts";
 import { CheckLanes } from "./check-lanes.ts";
 
 /** How clusters are checked. In milliseconds. */
@@ -34,7 +33,7 @@ export const DEFAULT_HEALTH_CHECK_CONFIG: HealthCheckConfig = {
 
 export interface HealthChecksParts {
   ctx: RequestContext;
-  store: Store;
+  claims: ClusterClaims;
   clients: ClusterClients;
   news: ClusterNews;
   writer: KubernetesHealthWriter;
@@ -49,7 +48,8 @@ const SLOW_MS = 2_000;
 /** Checks all enabled clusters that no other replica checks, each at its own pace. */
 export class HealthChecks {
   readonly #parts: HealthChecksParts;
-  readonly #duty: CheckDuty;
+  /** Tells this process from every other one. */
+  readonly #by = randomUUID();
   readonly #attendance: AttendanceParts;
   /** Enabled ones, as they were last heard of. */
   readonly #known = new Map<string, KubernetesClusterView>();
@@ -61,9 +61,8 @@ export class HealthChecks {
   #forget: () => void = () => undefined;
 
   constructor(parts: HealthChecksParts) {
-    const { ctx, store, clients, writer, config, onChecked } = parts;
+    const { ctx, clients, writer, config, onChecked } = parts;
     this.#parts = parts;
-    this.#duty = new CheckDuty(store, randomUUID(), config.claimMs);
     this.#attendance = {
       ...{ ctx, clients, writer, onChecked, deadlineMs: config.checkDeadlineMs, countsMs: COUNTS_MS },
       lanes: new CheckLanes({ atOnce: AT_ONCE, slowMs: SLOW_MS }),
@@ -87,8 +86,8 @@ export class HealthChecks {
     await this.#loop;
     for (const id of [...this.#attended.keys()]) this.#leave(id);
     await Promise.all(this.#ending);
-    await this.#duty
-      .release()
+    await this.#parts.claims
+      .releaseChecks(this.#by)
       .catch((error: unknown) => this.#parts.ctx.log.warn({ err: error }, "clusters to be checked could not be given up"));
   }
 
@@ -104,11 +103,12 @@ export class HealthChecks {
   }
 
   async #run(): Promise<void> {
-    const { signal, log } = this.#parts.ctx;
+    const { ctx, claims, config } = this.#parts;
+    const { signal, log } = ctx;
     while (!signal.aborted) {
       this.#news = Promise.withResolvers();
       try {
-        const held = await this.#duty.renew();
+        const held = await claims.claimChecks(this.#by, config.claimMs);
         for (const id of [...this.#attended.keys()]) if (!held.has(id)) this.#leave(id);
         for (const id of held) this.#attend(id);
       } catch (error) {

@@ -96,7 +96,7 @@ export class PrometheusDiscovery {
   async #endDead(cluster: KubernetesClusterView): Promise<void> {
     const { claims, writer } = this.#parts;
     const { url, lastRun, candidates } = cluster.prometheus;
-    if (await claims.isClaimed("discovery", cluster.id)) return;
+    if (await claims.isDiscoveryClaimed(cluster.id)) return;
     const ended = withoutRun({ url, state: "SEARCHING", lastRun, candidates }, "The server that did it has gone.", true);
     if (ended) await writer.recordPrometheus(cluster, ended, lastRun?.startedAt);
   }
@@ -108,8 +108,8 @@ export class PrometheusDiscovery {
     if (client.cluster.prometheus.state === "CONFIGURED") throw urlSet(id);
     if (this.#runs.size >= MAX_RUNS) throw tooManyRuns();
     const by = randomUUID();
-    if (!(await claims.claim("discovery", id, by, CLAIM_MS))) throw alreadyRunning(id);
-    const release = () => claims.release("discovery", id, by);
+    if (!(await claims.claimDiscovery(id, by, CLAIM_MS))) throw alreadyRunning(id);
+    const release = () => claims.releaseDiscovery(id, by);
     try {
       const run = new DiscoveryRun({ ctx, client, writer, deadlineMs: DEADLINE_MS, probeMs: PROBE_MS });
       if ((await run.begin()) === null) throw await this.#changedError(id);
