@@ -99,15 +99,18 @@ class KubernetesClient implements KubernetesApi {
     const timeoutSeconds = request.timeoutSeconds ?? 300 + Math.floor(Math.random() * 301);
     const deadlineMs = timeoutSeconds * 1000 + this.#watchGraceMs;
     const over = new AbortController();
+    const onSignal = () => over.abort(signal.reason);
     const timer = setTimeout(() => over.abort(lateFailure("REQUEST", deadlineMs)), deadlineMs);
+    signal.addEventListener("abort", onSignal, { once: true });
     try {
+      signal.throwIfAborted();
       const path = resourcePath(kind, namespace ?? null);
       const watching = { watch: true, allowWatchBookmarks: true, resourceVersion, timeoutSeconds };
       const answer = await this.#open(
         requestOf("GET", path, {
           query: { ...watching, ...selectors(labelSelector, fieldSelector) },
           accept: metadataOnly ? metadataType("PartialObjectMetadata") : JSON_TYPE,
-          signal: AbortSignal.any([signal, over.signal]),
+          signal: over.signal,
           timeoutMs: Math.min(TIMEOUT_MS, deadlineMs),
         }),
       );
@@ -121,6 +124,7 @@ class KubernetesClient implements KubernetesApi {
       throw failure;
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener("abort", onSignal);
       over.abort();
     }
   }

@@ -1,3 +1,4 @@
+import { finished } from "node:stream";
 import { createSecureContext, type TLSSocket } from "node:tls";
 import { DecoratorHandler, type Dispatcher, Pool } from "undici";
 import { FleetError } from "../../../platform/errors/fleet-error.ts";
@@ -48,7 +49,7 @@ export class Transport {
   readonly #permits: Semaphore;
   readonly #closing = new AbortController();
   readonly #dials = new Set<Dial>();
-  #open = 0;
+  #lastingCount = 0;
 
   constructor(access: ClusterAccess, options: TransportOptions = {}) {
     const server = new URL(access.server);
@@ -87,27 +88,24 @@ export class Transport {
 
   /** An answer that is read as it comes. The deadline is for its beginning; from then on it ends with the signal, or `close`. */
   async open(request: TransportRequest): Promise<Answer> {
-    if (this.#open >= MAX_LASTING) throw tooMany(`${MAX_LASTING} watches of the cluster and logs are open already`);
-    this.#open += 1;
-    const ended = () => {
-      this.#open -= 1;
-    };
+    if (this.#lastingCount >= MAX_LASTING) throw tooMany(`${MAX_LASTING} watches of the cluster and logs are open already`);
+    this.#lastingCount += 1;
     // It outlives the deadline's signal.
     const life = new AbortController();
     const end = () => life.abort(endOf(request.signal));
+    const ended = () => {
+      this.#lastingCount -= 1;
+      request.signal.removeEventListener("abort", end);
+    };
     request.signal.addEventListener("abort", end, { once: true });
     try {
       const answer = await this.#within(request, (over, progress) => {
         over.addEventListener("abort", () => life.abort(over.reason), { once: true });
         return this.#send(this.#lasting, request, life.signal, progress);
       });
-      answer.body.once("close", () => {
-        request.signal.removeEventListener("abort", end);
-        ended();
-      });
+      finished(answer.body, ended);
       return answer;
     } catch (error) {
-      request.signal.removeEventListener("abort", end);
       ended();
       throw error;
     }
