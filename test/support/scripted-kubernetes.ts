@@ -35,6 +35,8 @@ export class ScriptedKubernetes implements KubernetesApi {
   refusal: KubernetesFailure | null = null;
   /** A page of more objects is too large an answer. */
   largestPage = 500;
+  /** False: it lists as of now, whatever is asked for. */
+  knowsExactly = true;
   #history: Written[] = [];
   #revision = 100;
   /** What there was from a revision on, since the compaction. */
@@ -117,7 +119,8 @@ export class ScriptedKubernetes implements KubernetesApi {
     await new Promise((resolve) => setImmediate(resolve));
     if (this.refusal) throw this.refusal;
     if ((options.limit ?? 500) > this.largestPage) throw new KubernetesFailure("RESOURCE_EXHAUSTED", "REQUEST", "TooLarge", "Too large.");
-    const [revision, from] = options.continueToken?.split("/").map(Number) ?? [Number(options.resourceVersion ?? this.#revision), 0];
+    const asked = this.knowsExactly && options.resourceVersion !== undefined ? Number(options.resourceVersion) : this.#revision;
+    const [revision, from] = options.continueToken?.split("/").map(Number) ?? [asked, 0];
     if (revision === undefined || from === undefined) throw new Error("no page");
     if (revision > this.#revision) throw failure("UNAVAILABLE", "ServerError", 504);
     const all = this.#asOf(revision);

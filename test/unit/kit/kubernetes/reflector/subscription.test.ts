@@ -169,6 +169,18 @@ describe("a subscription to a watched cluster", () => {
     expect(late.size).toBe(1);
   });
 
+  test("takes no other state for the one that the cluster was asked for", async () => {
+    const api = cluster("a");
+    const reflector = await follow(api, { limits: { maxChanges: 1 } });
+    const after = cursorAt(IDENTITY, api.revision);
+    for (const value of ["2", "3", "4"]) api.put("a", value);
+    await until(() => reflector.get("uid-0001")?.shown === "4");
+    api.knowsExactly = false;
+    await expect(reflector.subscribe({ after, signal }).next()).rejects.toMatchObject({ code: "CURSOR_EXPIRED" });
+    api.knowsExactly = true;
+    expect(await take(reflector.subscribe({ after, signal }), 1)).toEqual(["MODIFIED a=4"]);
+  });
+
   test("refuses what is no cursor of its own", async () => {
     const reflector = await follow(cluster("a"));
     const refusal = async (after: string) =>
