@@ -115,7 +115,12 @@ export class AttendedCluster {
       this.#seen = { notReady: nodes instanceof Error ? 0 : nodes.notReady, interrupted: this.#counts?.interrupted ?? false };
     }
     const after = await this.#write(report, outcome.kind === "REACHED");
-    if (after) this.#parts.onChecked(before, after);
+    if (after === null) return;
+    if (after.healthStatus !== before.healthStatus) {
+      const { id: kubernetesCluster, name } = after;
+      this.#parts.ctx.log.info({ kubernetesCluster, name, healthReason }, `a Kubernetes cluster is ${after.healthStatus}`);
+    }
+    this.#parts.onChecked(before, after);
   }
 
   /** Between the checks: what the watches tell. A change that matters to the health asks for a check. */
