@@ -95,7 +95,7 @@ for (const variant of CLUSTERS_VARIANTS) {
       const admin = new KubernetesClustersUser(fleet, replica);
       const kubeconfigs = new Map<string, string>();
       const ids: string[] = [];
-      for (let index = 0; index < 8; index += 1) ids.push((await admin.create(`c-${index}`)).id);
+      for (let index = 0; index < 4; index += 1) ids.push((await admin.create(`c-${index}`)).id);
       const change = async (id: string) => {
         for (let round = 0; round < 4; round += 1) {
           const kubeconfig = unreachableKubeconfig({ context: `r-${round}` });

@@ -39,7 +39,7 @@ export class KubernetesRegistry {
     const [name, clientRequestId] = [checkClusterName(raw.name), checkName("clientRequestId", raw.clientRequestId)];
     const [isDefault, enabled] = [raw.isDefault ?? false, raw.enabled ?? true];
     if (isDefault && !enabled) throw invalidArgument("isDefault", "A disabled cluster cannot be the default.");
-    const before = await this.#writer.store.read(async (em) => (await madeBefore(em, clientRequestId)) ?? refuseTaken(em, name));
+    const before = await this.#writer.store.read((em) => madeOrTaken(em, clientRequestId, name));
     if (before) return before;
     const checked = this.#check.parse(raw.kubeconfig, checkContext(raw.context));
     if (!raw.force) await this.#check.test(ctx, checked);
@@ -151,9 +151,13 @@ function checkContext(context: string | null | undefined): string | null {
   return checkName("context", context, MAX_CONTEXT);
 }
 
-async function refuseTaken(em: EntityManager, name: string): Promise<null> {
-  if ((await em.count(KubernetesCluster, { name, deletedAt: null })) > 0) throw nameTaken(name);
-  return null;
+/** As `madeBefore`, before the connection is tested. Throws INVALID_ARGUMENT for a name that somebody else has. */
+async function madeOrTaken(em: EntityManager, clientRequestId: string | null, name: string): Promise<KubernetesClusterView | null> {
+  const isTaken = (await em.count(KubernetesCluster, { name, deletedAt: null })) > 0;
+  // In this order: whoever has the name may be what the same request has made just now.
+  const made = await madeBefore(em, clientRequestId);
+  if (isTaken && made === null) throw nameTaken(name);
+  return made;
 }
 
 /** What the same request made before; null where it is new. Throws NOT_FOUND where that was deleted since. */
