@@ -157,6 +157,8 @@ export class SshServer implements AsyncDisposable {
       `HostKey ${own("host_key")}`,
       `AuthorizedKeysFile ${own("identity.pub")}`,
       "PidFile none",
+      // As of a shell within another: bash then leaves the account's own .bashrc alone, which may do anything.
+      "SetEnv SHLVL=2",
       "UsePAM no",
       // A temporary directory is writable by others.
       "StrictModes no",
