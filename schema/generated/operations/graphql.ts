@@ -48,6 +48,19 @@ export type KeyValueInput = {
   value: string;
 };
 
+/** How a cluster was when it was checked last. */
+export type KubernetesClusterHealth =
+  /** It is reached, and does not answer as it should. */
+  | 'ERROR'
+  /** It answers, and all its nodes are ready. */
+  | 'HEALTHY'
+  /** It is not reached. */
+  | 'UNAVAILABLE'
+  /** Not checked yet, or disabled. */
+  | 'UNKNOWN'
+  /** It answers; some of its nodes are not ready, or its pods cannot be listed. */
+  | 'WARNING';
+
 /** What is observed of a node. See also Node.maintenance, which is intended. */
 export type NodeStatus =
   /** Its agent says that it cannot; the conditions say why. */
@@ -84,6 +97,11 @@ export type InstanceEventsSubscriptionVariables = Exact<{ [key: string]: never; 
 
 
 export type InstanceEventsSubscription = { instanceEvents: { type: EventType, cursor: string, instance: { name: string, type: InstanceType, state: InstanceState, stateReason: string | null, errorMessage: string | null, ipAddress: string | null, node: { hostname: string, status: NodeStatus } | null } | null } };
+
+export type KubernetesClustersQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type KubernetesClustersQuery = { kubernetesClusters: { nodes: Array<{ id: string, name: string, healthStatus: KubernetesClusterHealth, healthMessage: string | null, version: string | null, nodeCount: number | null, podCount: number | null, pods: { nodes: Array<{ namespace: string, name: string, phase: string | null, nodeName: string | null }> } | null }> } };
 
 export type LabelNodeMutationVariables = Exact<{ [key: string]: never; }>;
 
@@ -185,6 +203,29 @@ export const InstanceEventsDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<InstanceEventsSubscription, InstanceEventsSubscriptionVariables>;
+export const KubernetesClustersDocument = new TypedDocumentString(`
+    query KubernetesClusters {
+  kubernetesClusters {
+    nodes {
+      id
+      name
+      healthStatus
+      healthMessage
+      version
+      nodeCount
+      podCount
+      pods(first: 10) {
+        nodes {
+          namespace
+          name
+          phase
+          nodeName
+        }
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<KubernetesClustersQuery, KubernetesClustersQueryVariables>;
 export const LabelNodeDocument = new TypedDocumentString(`
     mutation LabelNode {
   updateNode(input: {nodeId: "node-…", labels: [{key: "rack", value: "a1"}]}) {
