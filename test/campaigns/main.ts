@@ -102,7 +102,9 @@ else if (positionals[0] === "drivers") {
   );
 } else if (positionals[0] === "kubernetes") {
   await wholeTests("unit", "test/unit/kit/kubernetes");
-  await wholeTests("integration", "test/integration/kit/kubernetes");
+  const support = ["test-kubernetes", "kubernetes-helpers"].map((name) => `test/integration/support/${name}.test.ts`);
+  await wholeTests("integration", "test/integration/kit/kubernetes", "test/integration/clusters/kubernetes", ...support);
+  await wholeTests("e2e", "test/e2e/kubernetes.test.ts");
 } else if (positionals[0] === "hosts") {
   await wholeTests("integration", "test/integration/nodes/hosts");
   await wholeTests("e2e", "test/e2e/bridged-host.test.ts");

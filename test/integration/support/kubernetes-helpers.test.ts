@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describeInCampaigns } from "../../support/in-campaigns.ts";
 import { makeNode, makePods, makeService } from "../../support/kubernetes/objects.ts";
 import { HangingServer, NotKubernetes } from "../../support/kubernetes/odd-servers.ts";
 import { SimulatedKubelet } from "../../support/kubernetes/simulated-kubelet.ts";
@@ -11,10 +12,9 @@ import { TestEtcd } from "../../support/kubernetes/test-etcd.ts";
 import { TestKubernetes } from "../../support/kubernetes/test-kubernetes.ts";
 import { machineAddress, TestPrometheus } from "../../support/kubernetes/test-prometheus.ts";
 import { NetworkNamespace } from "../../support/network-namespace.ts";
-import { describeWithPeers } from "../../support/peers.ts";
 import { until } from "../../support/until.ts";
 
-describeWithPeers("what stands around a Kubernetes cluster", ["kubernetes", "prometheus"], () => {
+describeInCampaigns("what stands around a Kubernetes cluster", ["kubernetes", "prometheus"], () => {
   let cluster: TestKubernetes;
 
   beforeAll(async () => {
@@ -56,7 +56,7 @@ describeWithPeers("what stands around a Kubernetes cluster", ["kubernetes", "pro
   });
 });
 
-describeWithPeers("a Kubernetes cluster on another host", ["kubernetes", "network-namespaces"], () => {
+describeInCampaigns("a Kubernetes cluster on another host", ["kubernetes", "network-namespaces"], () => {
   let namespace: NetworkNamespace;
   let etcd: TestEtcd;
   let cluster: TestKubernetes;

@@ -1,15 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { describeInCampaigns } from "../../support/in-campaigns.ts";
 import { deletePods, makeNode, makePods, setNodeReady } from "../../support/kubernetes/objects.ts";
 import { TestEtcd } from "../../support/kubernetes/test-etcd.ts";
 import { TestKubernetes } from "../../support/kubernetes/test-kubernetes.ts";
 import { fillTokenSecret } from "../../support/kubernetes/token-secrets.ts";
-import { describeWithPeers } from "../../support/peers.ts";
 import { until } from "../../support/until.ts";
 
 const READER = ["create", "clusterrole", "reader", "--verb=get,list,watch", "--resource=pods,nodes"];
 
-describeWithPeers("two Kubernetes clusters", "kubernetes", () => {
+describeInCampaigns("two Kubernetes clusters", "kubernetes", () => {
   let etcd: TestEtcd;
   let first: TestKubernetes;
   let second: TestKubernetes;

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { DEFAULT_HEALTH_CHECK_CONFIG } from "../../../../subgraphs/clusters/services/kubernetes/health/health-checks.ts";
 import { CLUSTERS_VARIANTS, ClustersFleet, type ClustersReplica } from "../../../support/clusters-fleet.ts";
+import { inCampaigns } from "../../../support/in-campaigns.ts";
 import { AnsweringClusters } from "../../../support/kubernetes/answering-clusters.ts";
 import { writeKubeconfig } from "../../../support/kubernetes/kubeconfig.ts";
 import { HangingServer, type HangsAfter } from "../../../support/kubernetes/odd-servers.ts";
@@ -57,7 +58,7 @@ describe("50 clusters, 10 of them hanging", () => {
     expect((await admin.list({ healthStatuses: ["HEALTHY"] })).map(({ name }) => name).sort()).toEqual([...good].sort());
   });
 
-  test("they are UNAVAILABLE after their deadline, and the others stay healthy without a doubt", async () => {
+  inCampaigns("they are UNAVAILABLE after their deadline, and the others stay healthy without a doubt", async () => {
     const kubernetes = {
       ...DEFAULT_HEALTH_CHECK_CONFIG,
       checkIntervalMs: 500,
