@@ -100,6 +100,7 @@ else if (positionals[0] === "drivers") {
     "test/integration/agent/volumes",
     "test/integration/support/peers-work.test.ts",
   );
+  await wholeTests("unit", "test/unit/agent/instances");
 } else if (positionals[0] === "kubernetes") {
   await wholeTests("unit", "test/unit/kit/kubernetes");
   const support = ["test-kubernetes", "kubernetes-helpers"].map((name) => `test/integration/support/${name}.test.ts`);
