@@ -89,7 +89,7 @@ for (const variant of CLUSTERS_VARIANTS) {
       await using answering = await AnsweringClusters.start();
       const fleet = await ClustersFleet.open(variant.name);
       try {
-        const kubernetes = { ...DEFAULT_HEALTH_CHECK_CONFIG, claimMs: 600 };
+        const kubernetes = { ...DEFAULT_HEALTH_CHECK_CONFIG, claimMs: 6_000 };
         const [one, two] = [await fleet.replica({ kubernetes }), await fleet.replica({ kubernetes })];
         const admin = new KubernetesClustersUser(fleet, two);
         const names = Array.from({ length: 6 }, (_, index) => `cluster-${index}`);
