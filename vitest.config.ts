@@ -12,7 +12,7 @@ const retry = process.env.CI ? 1 : 0;
 /** What differs between the folders of test/: unit tests have no peers, the others start servers and processes. */
 const projects = [
   { name: "unit", testTimeout: 10_000, hookTimeout: 10_000, maxWorkers: 2 },
-  { name: "integration", testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 4, retry },
+  { name: "integration", testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 3, retry },
   { name: "e2e", testTimeout: 180_000, hookTimeout: 120_000, maxWorkers: 2, retry },
 ];
 
@@ -41,7 +41,7 @@ export default defineConfig({
     // In MiB. What fills V8's heap ends with its message; the guard is for the rest.
     execArgv: ["--max-old-space-size=2048"],
     // Most of the time they wait, for guests, daemons and processes.
-    maxWorkers: 4,
+    maxWorkers: 3,
     teardownTimeout: 15_000,
     coverage: { provider: "v8", include: ["platform/**", "subgraphs/**", "gateway/**", "agent/**", "cli/**"] },
     projects: projects.map((project, order) => ({

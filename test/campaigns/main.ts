@@ -98,6 +98,7 @@ else if (positionals[0] === "drivers") {
     "integration",
     "test/integration/agent/drivers",
     "test/integration/agent/volumes",
+    "test/integration/agent/libvirt-storage/killed.test.ts",
     "test/integration/support/peers-work.test.ts",
   );
   await wholeTests("unit", "test/unit/agent/instances");

@@ -21,7 +21,7 @@ describeWithPeers(
       const seed = seedOfRun();
       const say = (line: string) => void process.stdout.write(`SEED=${seed} ${line}\n`);
       const { ask, host, victims } = lab;
-      await runLifecycleCampaign({ ask, host, victims, lifecycles: 6, kills: 1, seed, say });
+      await runLifecycleCampaign({ ask, host, victims, lifecycles: 4, kills: 1, seed, say });
     }, 300_000);
   },
 );

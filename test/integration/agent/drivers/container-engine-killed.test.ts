@@ -8,8 +8,8 @@ import type { InstancePlan } from "../../../../agent/drivers/instance-driver.ts"
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
 import { ContainerHost, soon, untilState } from "../../../support/container-host.ts";
 import { containerPlan } from "../../../support/container-plan.ts";
+import { describeInCampaigns } from "../../../support/in-campaigns.ts";
 import { MIB } from "../../../support/instance-plans.ts";
-import { describeWithPeers } from "../../../support/peers.ts";
 import { seededRandom, seedOfRun } from "../../../support/random.ts";
 import { until } from "../../../support/until.ts";
 
@@ -36,7 +36,7 @@ async function processes(): Promise<string[]> {
   return shells.filter((_, index) => /^NSpid:.*\t1$/m.test(status[index] ?? ""));
 }
 
-describeWithPeers(`a container engine that is killed (SEED=${seed})`, ["network-namespaces", "podman"], () => {
+describeInCampaigns(`a container engine that is killed (SEED=${seed})`, ["network-namespaces", "podman"], () => {
   let host: ContainerHost;
   let driver: ContainerDriver;
   let availability: boolean[];

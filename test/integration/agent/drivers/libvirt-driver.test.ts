@@ -121,7 +121,7 @@ describeWithPeers("the libvirt driver", ["network-namespaces", "libvirt", "tiny-
     expect(JSON.parse(await readFile(host.probeFile, "utf8"))).toMatchObject({ key: record.key, works: record.works });
   });
 
-  test("a VM lives: made, started, addressed, counted, suspended, stopped, resized, killed, removed", async () => {
+  inCampaigns("a VM lives: made, started, addressed, counted, suspended, stopped, resized, killed, removed", async () => {
     const disks = [
       { name: "root", boot: true },
       { name: "data", sizeBytes: 8 * MIB },

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import type { InstancePlan } from "../../../../agent/drivers/instance-driver.ts";
 import type { InstanceStorage, PreparedStorage } from "../../../../agent/drivers/libvirt/storage/instance-storage.ts";
 import { FleetError } from "../../../../platform/errors/fleet-error.ts";
-import { describeWithPeers } from "../../../support/peers.ts";
+import { describeInCampaigns } from "../../../support/in-campaigns.ts";
 import { seededRandom, seedOfRun } from "../../../support/random.ts";
 import { planFor, qemuImage, qemuImageInfo, StorageHost } from "../../../support/storage-host.ts";
 
@@ -15,7 +15,7 @@ const ROUNDS = 4;
 const LONGEST_MS = 150;
 const seed = seedOfRun();
 
-describeWithPeers(`storage that is interrupted at any moment (SEED=${seed})`, "libvirt", () => {
+describeInCampaigns(`storage that is interrupted at any moment (SEED=${seed})`, "libvirt", () => {
   let host: StorageHost;
   let storage: InstanceStorage;
   let signal: AbortSignal;
