@@ -101,6 +101,8 @@ describeInCampaigns("two Kubernetes clusters", "kubernetes", () => {
     expect((await second.request("GET", "/api/v1/namespaces/default/pods/kept-0")).status).toBe(200);
 
     second.freeze();
+    // The signal takes a moment to reach all of its threads.
+    await delay(500);
     const answer = second.request("GET", "/version");
     expect(await Promise.race([answer, delay(300, "nothing")])).toBe("nothing");
     second.thaw();
