@@ -7,13 +7,13 @@ const READ = '["get", "list", "watch"]';
 export function clusterManifest(namespace: string): string {
   return `# An account by which Fleetgraph reads this Kubernetes cluster.
 #
-# 1. Keep this as fleetgraph.yaml, and apply it:
-#      kubectl apply -f fleetgraph.yaml
+# 1. Keep this as fleetgraph-account.yaml, and apply it:
+#      kubectl apply -f fleetgraph-account.yaml
 # 2. Make the kubeconfig, by the commands at the end of this file, which kubectl runs with your own account:
-#      (umask 077; sed -n 's/^#> //p' fleetgraph.yaml | sh > fleetgraph.kubeconfig)
+#      (umask 077; sed -n 's/^#> //p' fleetgraph-account.yaml | sh > fleetgraph.kubeconfig)
 # 3. Give that file to createKubernetesCluster. It holds the account's token: remove it then.
 #
-# To take the account's right to read away again: kubectl delete -f fleetgraph.yaml
+# To take the account's right to read away again: kubectl delete -f fleetgraph-account.yaml
 apiVersion: v1
 kind: Namespace
 metadata:

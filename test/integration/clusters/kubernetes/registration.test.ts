@@ -36,13 +36,13 @@ describeWithPeers("registering a real Kubernetes cluster", ["kubernetes"], () =>
 
   test("the manifest is applied by kubectl, and its own commands make a kubeconfig that reads, and reads no secrets", async () => {
     const namespace = "fleet-readers";
-    const manifest = join(dir, "fleetgraph.yaml");
+    const manifest = join(dir, "fleetgraph-account.yaml");
     await writeFile(manifest, clusterManifest(namespace));
     await writeFile(join(dir, "admin.yaml"), cluster.kubeconfig(), { mode: 0o600 });
     const path = `${dirname((await kubernetesPrograms()).kubectl)}${delimiter}${process.env["PATH"]}`;
     const shell = (command: string, kubeconfig = "admin.yaml") =>
       run("sh", ["-c", command], { cwd: dir, env: { ...process.env, PATH: path, KUBECONFIG: join(dir, kubeconfig) } });
-    await shell("kubectl apply -f fleetgraph.yaml");
+    await shell("kubectl apply -f fleetgraph-account.yaml");
     // Nobody fills the token in here: there is no controller manager.
     const make = /^#\s+(\(umask 077; .*\))$/m.exec(await readFile(manifest, "utf8"))?.[1] as string;
     await expect(shell(make)).rejects.toMatchObject({ stderr: expect.stringContaining("The token is not there yet") });
